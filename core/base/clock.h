@@ -1,0 +1,19 @@
+/*
+ * clock - the only place that reads a clock. A test or a replay sets its own time by clock_set_source().
+ */
+#ifndef SCHOOLWARD_CLOCK_H
+#define SCHOOLWARD_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_wall_ms(void); /* UTC milliseconds since 1970 */
+int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC milliseconds; for ages, pauses and time-outs */
+
+/* Replace both clocks (NULL: the system's again). Not thread safe: before threads start. */
+void clock_set_source(int64_t (*wall)(void *), int64_t (*mono)(void *), void *arg);
+
+/* "2026-11-23T07:12:44.250Z"; out has room for 25 bytes. */
+#define CLOCK_TEXT_MAX 32
+void clock_text(int64_t wall_ms, char out[CLOCK_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * wire - events and the conversation about them <-> Protocol Buffers (core/schoolward.proto, docs/protocol.md 1). One codec serves the wire,
+ * the gateway's outbox and the server's journal. Never trusts its input: every length, count and range is checked, memory comes from a fixed
+ * arena inside struct wire_frame.
+ */
+#ifndef SCHOOLWARD_WIRE_H
+#define SCHOOLWARD_WIRE_H
+
+#include <stddef.h>
+
+#include "event.h"
+
+#define WIRE_VERSION 1
+#define WIRE_SUBPROTOCOL "schoolward.v1"
+#define WIRE_FRAME_MAX 65536
+#define WIRE_BATCH_MAX 512 /* events in one batch */
+#define WIRE_RANGES_MAX 64 /* settled ranges above `through` per lane */
+#define WIRE_TEXT_MAX 63
+
+enum wire_kind { WIRE_BATCH = 1, WIRE_HELLO, WIRE_WELCOME, WIRE_ACK, WIRE_ORDER, WIRE_ORDER_RESULT };
+
+struct wire_batch {
+    uint8_t lane; /* enum event_lane */
+    bool backlog;
+    uint64_t first_seq;
+    size_t n; /* 1..WIRE_BATCH_MAX */
+    struct event event[WIRE_BATCH_MAX];
+};
+
+struct wire_lane {
+    uint64_t first_seq, last_seq;
+};
+
+struct wire_range {
+    uint64_t from, to; /* closed */
+};
+
+struct wire_ack {
+    uint8_t lane;
+    uint64_t through;
+    size_t ranges;
+    struct wire_range range[WIRE_RANGES_MAX];
+};
+
+struct wire_hello {
+    uint32_t version;
+    char gateway[WIRE_TEXT_MAX + 1], boot[WIRE_TEXT_MAX + 1], firmware[WIRE_TEXT_MAX + 1], duty[WIRE_TEXT_MAX + 1], law[WIRE_TEXT_MAX + 1];
+    struct wire_lane lane[EVENT_LANES];
+    int64_t time_ms;
+    uint8_t clock; /* enum event_clock */
+};
+
+struct wire_welcome {
+    uint32_t version;
+    int64_t time_ms;
+    uint32_t max_frame;
+    struct wire_ack ack[EVENT_LANES]; /* ack[i].lane == i */
+};
+
+#define WIRE_ORDER_TEXT_MAX 799 /* bytes: 200 characters of UTF-8 */
+enum wire_order_kind { WIRE_ORDER_TEXT = 1, WIRE_ORDER_BUZZER, WIRE_ORDER_LOCATE };
+struct wire_order {
+    uint64_t id;
+    uint8_t kind; /* enum wire_order_kind */
+    uint32_t buzzer_ms;
+    char text[WIRE_ORDER_TEXT_MAX + 1];
+};
+struct wire_order_result {
+    uint64_t id;
+    bool done;
+    char message[WIRE_TEXT_MAX + 1];
+};
+
+struct wire_frame { /* some 60 kB: one per loop, not one per connection */
+    enum wire_kind kind;
+    union {
+        struct wire_batch batch;
+        struct wire_hello hello;
+        struct wire_welcome welcome;
+        struct wire_ack ack;
+        struct wire_order order;
+        struct wire_order_result order_result;
+    };
+};
+
+/*
+ * wire_decode - take one message apart.
+ *   buf, n     the whole message
+ *   ret_fault  on failure the name of what is wrong ("batch.fix", "hello.gateway"), a static string; never NULL on failure
+ *   returns    RC_OK; RC_INVALID does not parse; RC_RANGE a value outside its range; RC_UNSUPPORTED a hello of another version;
+ *              RC_FULL more events or bytes than the limits above
+ * On failure *f may hold rubbish.
+ */
+enum rc wire_decode(const void *buf, size_t n, struct wire_frame *f, const char **ret_fault) RC_MUST_USE;
+
+/*
+ * wire_encode_batch - n events of one lane as a frame.
+ *   e, n     1..WIRE_BATCH_MAX events with sequences first_seq ..., all of one clock quality; ticks are refused
+ *   returns  RC_OK; RC_FULL does not fit into cap; RC_RANGE an event does not pass event_check(); RC_INVALID n, mixed clocks
+ */
+enum rc wire_encode_batch(enum event_lane lane, uint64_t first_seq, bool backlog, const struct event *e, size_t n, void *buf, size_t cap,
+                          size_t *ret_len) RC_MUST_USE;
+
+/* The other messages; cap WIRE_SMALL_MAX is always enough. RC_FULL otherwise, RC_RANGE for values wire_decode would refuse. */
+#define WIRE_SMALL_MAX 4096
+enum rc wire_encode_hello(const struct wire_hello *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_welcome(const struct wire_welcome *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_ack(const struct wire_ack *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_order(const struct wire_order *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_order_result(const struct wire_order_result *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+
+/*
+ * The settled set of one lane: everything through `through`, and up to WIRE_RANGES_MAX ranges above it. Used by the server to drop
+ * repeats and by the gateway to forget; plain data.
+ */
+struct wire_settled {
+    uint64_t through;
+    size_t ranges;
+    struct wire_range range[WIRE_RANGES_MAX]; /* rising, apart by at least one, above through + 1 */
+};
+/* Add from..to (closed, from >= 1). RC_FULL when it would need a 65th range; nothing is changed then. */
+enum rc wire_settle(struct wire_settled *s, uint64_t from, uint64_t to) RC_MUST_USE;
+bool wire_is_settled(const struct wire_settled *s, uint64_t seq);
+
+#endif

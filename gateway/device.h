@@ -1,0 +1,42 @@
+/*
+ * device - instances of drivers: opens them, retries with growing pauses (1 s doubling to 30 s, with jitter), watches silence, reports health as
+ * events, logs for them. A sick device never disturbs its neighbour.
+ */
+#ifndef SCHOOLWARD_DEVICE_H
+#define SCHOOLWARD_DEVICE_H
+
+#include <uv.h>
+
+#include "driver.h"
+
+struct device;
+
+struct device_setup {
+    const char *name;            /* [a-z0-9-]{1,15} */
+    const struct driver *driver;
+    const void *options;         /* the driver's record, copied */
+    int64_t silence_ms;          /* 0 = the driver's default */
+    /* Every event of the device, on the loop's thread; health events included. */
+    void (*on_event)(void *arg, struct device *d, const struct event *e);
+    void *arg;
+};
+
+/* Make and start an instance on the loop. RC_OK, RC_NO_MEMORY. A device that cannot be opened is retried, not an error. */
+enum rc device_start(uv_loop_t *loop, const struct device_setup *s, struct device **ret_d) RC_MUST_USE;
+/* Ask it to stop; on_stopped when threads are joined and handles closed. */
+void device_stop(struct device *d, void (*on_stopped)(void *arg), void *arg);
+
+const char *device_name(const struct device *d);
+const struct driver *device_driver(const struct device *d);
+enum event_device_state device_state(const struct device *d);
+/* Queue an output (panel, vehicle state). RC_OK, RC_UNSUPPORTED the driver has none, RC_FULL 16 are waiting. Never blocks. */
+enum rc device_output(struct device *d, const struct driver_output *out) RC_MUST_USE;
+
+struct device_figures {
+    uint64_t events, errors, opens;
+    int64_t last_input_mono_ms; /* 0 = never */
+    struct { const char *what; uint64_t n; } count[8];
+};
+void device_figures(const struct device *d, struct device_figures *ret_f);
+
+#endif

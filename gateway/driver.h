@@ -1,0 +1,76 @@
+/*
+ * driver - what a kind of hardware must offer, and all it may use. A driver knows one kind of device; it never exits, sleeps, logs or sees another
+ * device: device.c opens it, retries with growing pauses, watches silence, reports health and logs for it.
+ *
+ * Two ways to be served: with a file descriptor (`fd` >= 0, input() when readable: camera, gpsd, replay) on the loop, or by poll() every
+ * poll_ms in the driver's own thread (Modbus, whose library blocks). Events go out by driver_emit(), from either.
+ */
+#ifndef SCHOOLWARD_DRIVER_H
+#define SCHOOLWARD_DRIVER_H
+
+#include <stddef.h>
+
+#include "../core/event.h"
+#include "../core/field.h"
+
+struct driver_ctx; /* the instance's world: what device.c gives it */
+
+struct driver_output;
+
+struct driver {
+    const char *name;           /* word in the configuration: "gpsd" */
+    enum event_device_kind kind;
+    size_t options_size;        /* of the record its table describes */
+    const struct field *options;
+    size_t options_n;
+    bool threaded;              /* poll() in a thread of its own; otherwise on the loop */
+    int64_t silence_ms;         /* default: no input for this long is silence; 0 = never */
+
+    /*
+     * open - reach the device. Must not block longer than 2 s on the loop (threaded drivers: 10 s).
+     *   options      as configured, options_size bytes, outlives the instance
+     *   ret_state    the driver's own memory, given to the other functions
+     *   ret_fd       to watch on the loop, -1 if none
+     *   why, cap     on failure: what is wrong and what to do
+     *   returns      RC_OK; RC_IO, RC_DENIED, RC_NOT_FOUND, RC_INVALID
+     */
+    enum rc (*open)(struct driver_ctx *ctx, const void *options, void **ret_state, int *ret_fd, char *why, size_t cap);
+    /*
+     * input - the descriptor is readable (or hung up). Read what is there, emit events, return soon.
+     *   returns  RC_OK something was understood; RC_AGAIN nothing whole yet; RC_INVALID bytes made no sense (counted, the device stays open);
+     *            RC_IO / RC_END the line is gone: device.c closes and opens again later
+     */
+    enum rc (*input)(void *state, char *why, size_t cap);
+    /* poll - one pass (threaded), or the periodic work of a loop driver. Same results as input. poll_ms: ret_next_ms. */
+    enum rc (*poll)(void *state, int64_t now_mono_ms, int *ret_next_ms, char *why, size_t cap);
+    /* output - set a named output ("buzzer", "lamp") or hand the vehicle state down; NULL if the device has none. Called on the device's own thread. */
+    enum rc (*output)(void *state, const struct driver_output *out, char *why, size_t cap);
+    void (*close)(void *state); /* NULL and half-open states are fine */
+};
+
+enum driver_output_kind { DRIVER_OUT_BUZZER = 1, DRIVER_OUT_LAMP = 2, DRIVER_OUT_VEHICLE = 3 };
+struct driver_output {
+    enum driver_output_kind kind;
+    bool on;               /* buzzer, lamp */
+    struct event_fix fix;  /* vehicle: newest fix, for cameras that want the speed (1 Hz) */
+    int64_t fix_ms;
+};
+
+/* --- functions used by drivers: their whole world --- */
+
+/* Hand an event up; callable from the driver's own thread. time_ms 0 = now by the gateway's clock. */
+void driver_emit(struct driver_ctx *ctx, const struct event *e);
+/* The instance's name in the configuration. */
+const char *driver_name(const struct driver_ctx *ctx);
+/* Count something worth a metric ("crc_errors", "resyncs"); names are static strings, at most 8 different ones per device. */
+void driver_count(struct driver_ctx *ctx, const char *what, unsigned n);
+int64_t driver_wall_ms(const struct driver_ctx *ctx);
+int64_t driver_mono_ms(const struct driver_ctx *ctx);
+/* True once the device shall stop: a threaded poll() must return within a second. */
+bool driver_stopping(const struct driver_ctx *ctx);
+
+/* All drivers, NULL-terminated (drivers/registry.c). */
+extern const struct driver *const driver_all[];
+const struct driver *driver_find(const char *name);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * outbox - store and forward across power cuts (SQLite, WAL, synchronous FULL, its own thread). Two lanes, each with its own sequence from 1 that
+ * never goes back. One row per commit group and lane, in the wire's coding. docs/protocol.md G1-G3.
+ */
+#ifndef SCHOOLWARD_OUTBOX_H
+#define SCHOOLWARD_OUTBOX_H
+
+#include <uv.h>
+
+#include "../core/wire.h"
+
+struct outbox;
+
+struct outbox_setup {
+    const char *path;       /* file, made if absent; unreadable: set aside as PATH.bad-<time>, reported, a new one begins above the saved sequence floor */
+    int64_t group_ms;       /* bulk group commit, 100..60000 */
+    int64_t max_bytes;      /* of the file; oldest bulk records are given up first, urgent ones never while anything else is left */
+    /* On the loop: records up to last_seq of the lane are on disk and may be sent. */
+    void (*on_stored)(void *arg, enum event_lane lane, uint64_t last_seq);
+    /* On the loop: the disk is full or failing (text says what to do), or works again (NULL). */
+    void (*on_trouble)(void *arg, const char *text);
+    void *arg;
+};
+
+enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbox **ret_o, char *why, size_t cap) RC_MUST_USE;
+/* Commits what is open, then calls back on the loop. */
+void outbox_stop(struct outbox *o, void (*on_stopped)(void *arg), void *arg);
+
+/*
+ * Take an event; never blocks. An urgent event commits at once, together with the open bulk group.
+ *   returns  RC_OK; RC_FULL the queue to the disk thread holds its limit (65,536 events): the caller counts and reports the loss
+ */
+enum rc outbox_put(struct outbox *o, enum event_lane lane, const struct event *e) RC_MUST_USE;
+
+/* What is kept: oldest and newest stored sequence per lane (as wire_hello.lane). */
+void outbox_span(const struct outbox *o, struct wire_lane ret_lane[EVENT_LANES]);
+
+/*
+ * Ask for stored records; the answer comes on the loop. At most max_events / max_bytes, contiguous from from_seq (or from the oldest kept above it).
+ *   done(arg, rc, lane, batch frame, len, first_seq, n): rc RC_OK, RC_END nothing there at or above from_seq, RC_IO
+ */
+typedef void outbox_batch_fn(void *arg, enum rc rc, enum event_lane lane, const void *frame, size_t len, uint64_t first_seq, size_t n);
+void outbox_fetch(struct outbox *o, enum event_lane lane, uint64_t from_seq, uint64_t to_seq, size_t max_events, bool backlog, outbox_batch_fn *done, void *arg);
+
+/* The server has them on disk: forget. */
+void outbox_acked(struct outbox *o, const struct wire_ack *ack);
+
+struct outbox_figures {
+    uint64_t stored, acked, given_up; /* events since start */
+    uint64_t waiting[EVENT_LANES];    /* events kept */
+    uint64_t commits, bytes_written;
+    int64_t file_bytes;
+};
+void outbox_figures(const struct outbox *o, struct outbox_figures *ret_f);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * api - HTTP + JSON: one table of routes, each with method, path, handler, policy, request and response schema. A route without a policy cannot be
+ * registered; the OpenAPI document is generated from the table. Also serves the web pages (precompressed) and map tiles.
+ */
+#ifndef SCHOOLWARD_API_H
+#define SCHOOLWARD_API_H
+
+#include <libwebsockets.h>
+#include <uv.h>
+
+#include "access.h"
+#include "arrive.h"
+#include "fleet.h"
+#include "journal.h"
+#include "json.h"
+#include "ledger.h"
+
+struct api;
+struct api_setup {
+    uv_loop_t *loop;
+    struct fleet *fleet;
+    struct journal *journal;
+    struct ledger *ledger;
+    struct access *access;
+    struct arrive *arrive;
+    const char *web_dir;    /* built pages, "" = none */
+    const char *maps_dir;   /* *.mbtiles, "" = none */
+    const char *public_url; /* for parent links: "http://127.0.0.1:8080" */
+    const char *time_zone;  /* IANA, of the county */
+    int (*ready)(void *arg, char *why, size_t cap); /* 1 ready, 0 with reasons */
+    /* Append Prometheus text of the modules the api does not know. */
+    void (*metrics)(void *arg, char *out, size_t cap);
+    /* A person acknowledged: tell the screens. */
+    void (*on_acknowledged)(void *arg, const struct ledger_finding *x);
+    void *arg;
+};
+enum rc api_new(const struct api_setup *s, struct api **ret_a, char *why, size_t cap) RC_MUST_USE;
+void api_free(struct api *a);
+void api_protocol(struct api *a, struct lws_protocols *ret_p); /* HTTP, protocols[0] */
+/* Print the OpenAPI document (also without a running server: --print-openapi). */
+void api_openapi(struct json *out);
+
+#endif
