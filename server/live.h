@@ -7,11 +7,12 @@
 #include <libwebsockets.h>
 
 #include "access.h"
-#include "fleet.h"
+#include "arrive.h"
 #include "ledger.h"
 
 struct live;
-enum rc live_new(struct fleet *f, struct access *a, struct live **ret_l) RC_MUST_USE;
+/* w: for view_vehicle()'s next stop */
+enum rc live_new(struct fleet *f, struct arrive *w, struct access *a, struct live **ret_l) RC_MUST_USE;
 void live_free(struct live *l);
 void live_protocol(struct live *l, struct lws_protocols *ret_p); /* "schoolward.live.v1" */
 void live_tick(struct live *l, int64_t now_ms);                  /* once a second */
