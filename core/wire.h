@@ -1,7 +1,9 @@
 /*
  * wire - events and the conversation about them <-> Protocol Buffers (core/schoolward.proto, docs/protocol.md 1). One codec serves the wire,
- * the gateway's outbox and the server's journal. Never trusts its input: every length, count and range is checked, memory comes from a fixed
- * arena inside struct wire_frame.
+ * the gateway's outbox and the server's journal. Never trusts its input: every length, count and range is checked, nothing is allocated.
+ *
+ * Batches are taken apart and put together by own code, because that is nearly all of the traffic and has to cost less than the socket
+ * does; tests hold it against protobuf-c's (tests/unit/core/test_wire.c). The rest goes through protobuf-c with an arena inside wire.c.
  */
 #ifndef SCHOOLWARD_WIRE_H
 #define SCHOOLWARD_WIRE_H
@@ -71,7 +73,7 @@ struct wire_order_result {
     char message[WIRE_TEXT_MAX + 1];
 };
 
-struct wire_frame { /* some 60 kB: one per loop, not one per connection */
+struct wire_frame { /* some 50 kB: one per loop, not one per connection */
     enum wire_kind kind;
     union {
         struct wire_batch batch;
@@ -81,6 +83,7 @@ struct wire_frame { /* some 60 kB: one per loop, not one per connection */
         struct wire_order order;
         struct wire_order_result order_result;
     };
+    struct event scratch[WIRE_BATCH_MAX]; /* of wire_decode alone */
 };
 
 /*

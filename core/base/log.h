@@ -32,7 +32,7 @@ void log_line(enum log_level level, const char *module, const char *format, ...)
 struct log_gate {
     int64_t next_ms, pause_ms;
     unsigned since_said; /* troubles since the last one said, this one included */
-    bool trouble;
+    bool trouble, said;
 };
 bool log_gate_trouble(struct log_gate *g, int64_t now_mono_ms);
 bool log_gate_over(struct log_gate *g);
