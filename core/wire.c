@@ -168,15 +168,16 @@ static bool fits32(uint64_t v)
     return s >= INT32_MIN && s <= INT32_MAX;
 }
 
-/* 0 = not known, otherwise value + 1 */
+/* 0 = not known; 1, 2, ... mean 0, 1, ...; values below zero stand for themselves */
 static int32_t from_optional(uint64_t v)
 {
-    return v == 0 ? EVENT_UNKNOWN : (int32_t)(int64_t)(v - 1);
+    int64_t s = (int64_t)v;
+    return s == 0 ? EVENT_UNKNOWN : (int32_t)(s > 0 ? s - 1 : s);
 }
 
 static uint64_t to_optional(int32_t v)
 {
-    return v == EVENT_UNKNOWN ? 0 : (uint64_t)((int64_t)v + 1);
+    return v == EVENT_UNKNOWN ? 0 : (uint64_t)(v >= 0 ? (int64_t)v + 1 : v);
 }
 
 static bool put_fix(struct event *e, unsigned col, uint64_t v)
@@ -187,7 +188,7 @@ static bool put_fix(struct event *e, unsigned col, uint64_t v)
         e->time_ms = (int64_t)v;
         return true;
     }
-    if (col <= COL_LON ? !fits32(v) : v > INT32_MAX)
+    if (!fits32(v))
         return false;
     switch (col) {
     case COL_LAT: f->lat_e7 = (int32_t)(int64_t)v; return true;

@@ -404,16 +404,16 @@ void conf_print(FILE *out, const char *head, const struct field *table, size_t n
         const struct field *f = &table[i];
         field_text(f, record, text, sizeof text);
         int w = fprintf(out, "%s = %s", f->name, text);
-        fprintf(out, "%*s # %s", w < 44 ? 44 - w : 1, "", f->help);
+        fprintf(out, "%*s ; %s", w < 44 ? 44 - w : 1, "", f->help);
         if (f->kind == FIELD_INT || f->kind == FIELD_UINT || f->kind == FIELD_REAL)
-            fprintf(out, "; %.10g..%.10g%s%s", f->min, f->max, f->unit != NULL && *f->unit != '\0' ? " " : "", f->unit != NULL ? f->unit : "");
+            fprintf(out, ", %.10g..%.10g%s%s", f->min, f->max, f->unit != NULL && *f->unit != '\0' ? " " : "", f->unit != NULL ? f->unit : "");
         if (f->kind == FIELD_WORD) {
-            fputs(";", out);
+            fputs(",", out);
             for (int k = 0; f->words[k] != NULL; k++)
                 fprintf(out, "%s%s", k > 0 ? "|" : " ", f->words[k]);
         }
         if (f->initial != NULL)
-            fprintf(out, "; default %s", *f->initial != '\0' ? f->initial : "empty");
+            fprintf(out, ", default %s", *f->initial != '\0' ? f->initial : "empty");
         fputc('\n', out);
     }
     fputc('\n', out);

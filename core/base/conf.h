@@ -51,7 +51,7 @@ void conf_report_unused(struct conf *c, struct conf_problems *problems);
 void conf_problem(struct conf *c, size_t section, const char *key, struct conf_problems *problems, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* One section as --print-config shows it: "key = value   # unit, range, default: help". */
+/* One section as --print-config shows it: "key = value   ; help, range and unit, default"; reads back as it is. */
 void conf_print(FILE *out, const char *head, const struct field *table, size_t n, const void *record);
 
 #endif
