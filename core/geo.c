@@ -46,13 +46,16 @@ struct geo_pt geo_ahead(struct geo_pt a, double course_deg, double along_m)
 struct flat {
     double x, y;
 };
+struct node { /* together, because matching reads them together */
+    struct flat p;
+    double along; /* metres from the first point */
+};
 struct geo_line {
     struct geo_pt origin;
     double per_lat, per_lon; /* metres per degree */
     size_t n;
     struct geo_pt *pt;
-    struct flat *at;
-    double *along; /* metres to point i */
+    struct node *at;
     /* packed grid over the legs: cell (cx, cy) lists legs slot[first[cell]] .. slot[first[cell + 1] - 1] */
     double cell_m, min_x, min_y;
     int nx, ny;
@@ -89,7 +92,7 @@ static int cell_of(double v, double min, double cell_m, int n)
 /* Call fn for every cell the leg's box touches; legs are short against cells, so the box is a good cover. */
 static void leg_cells(const struct geo_line *l, size_t leg, int *x0, int *x1, int *y0, int *y1)
 {
-    struct flat a = l->at[leg], b = l->at[leg + 1];
+    struct flat a = l->at[leg].p, b = l->at[leg + 1].p;
     *x0 = cell_of(fmin(a.x, b.x), l->min_x, l->cell_m, l->nx);
     *x1 = cell_of(fmax(a.x, b.x), l->min_x, l->cell_m, l->nx);
     *y0 = cell_of(fmin(a.y, b.y), l->min_y, l->cell_m, l->ny);
@@ -98,17 +101,17 @@ static void leg_cells(const struct geo_line *l, size_t leg, int *x0, int *x1, in
 
 static enum rc build_grid(struct geo_line *l)
 {
-    double max_x = l->at[0].x, max_y = l->at[0].y;
+    double max_x = l->at[0].p.x, max_y = l->at[0].p.y;
     l->min_x = max_x;
     l->min_y = max_y;
     for (size_t i = 1; i < l->n; i++) {
-        l->min_x = fmin(l->min_x, l->at[i].x);
-        l->min_y = fmin(l->min_y, l->at[i].y);
-        max_x = fmax(max_x, l->at[i].x);
-        max_y = fmax(max_y, l->at[i].y);
+        l->min_x = fmin(l->min_x, l->at[i].p.x);
+        l->min_y = fmin(l->min_y, l->at[i].p.y);
+        max_x = fmax(max_x, l->at[i].p.x);
+        max_y = fmax(max_y, l->at[i].p.y);
     }
     /* A cell of about two legs' length keeps both the cells looked at and the legs in one cell few; at most about 4 cells per leg. */
-    double mean_leg_m = l->along[l->n - 1] / (double)(l->n - 1);
+    double mean_leg_m = l->at[l->n - 1].along / (double)(l->n - 1);
     double area = (max_x - l->min_x + 1) * (max_y - l->min_y + 1);
     l->cell_m = fmax(fmax(25, 2 * mean_leg_m), sqrt(area / (4.0 * (double)l->n + 64)));
     l->nx = (int)((max_x - l->min_x) / l->cell_m) + 1;
@@ -159,9 +162,8 @@ enum rc geo_line_new(const struct geo_pt *pt, size_t n, struct geo_line **ret_li
     l->n = n;
     l->pt = malloc(n * sizeof *l->pt);
     l->at = malloc(n * sizeof *l->at);
-    l->along = malloc(n * sizeof *l->along);
     enum rc rc = RC_NO_MEMORY;
-    if (l->pt == NULL || l->at == NULL || l->along == NULL)
+    if (l->pt == NULL || l->at == NULL)
         goto out;
     memcpy(l->pt, pt, n * sizeof *pt);
     double sum = 0;
@@ -170,14 +172,14 @@ enum rc geo_line_new(const struct geo_pt *pt, size_t n, struct geo_line **ret_li
     l->origin = pt[0];
     l->per_lat = DEG_M;
     l->per_lon = DEG_M * cos(sum / (double)n * to_rad);
-    l->along[0] = 0;
+    l->at[0].along = 0;
     for (size_t i = 0; i < n; i++) {
-        l->at[i] = flatten(l, pt[i]);
+        l->at[i].p = flatten(l, pt[i]);
         if (i > 0)
-            l->along[i] = l->along[i - 1] + geo_near_m(pt[i - 1], pt[i]);
+            l->at[i].along = l->at[i - 1].along + geo_near_m(pt[i - 1], pt[i]);
     }
     rc = RC_INVALID;
-    if (l->along[n - 1] < 1)
+    if (l->at[n - 1].along < 1)
         goto out;
     rc = build_grid(l);
 out:
@@ -195,7 +197,6 @@ void geo_line_free(struct geo_line *l)
         return;
     free(l->pt);
     free(l->at);
-    free(l->along);
     free(l->first);
     free(l->slot);
     free(l);
@@ -209,26 +210,37 @@ size_t geo_line_points(const struct geo_line *l, const struct geo_pt **ret_pt)
 
 double geo_line_length_m(const struct geo_line *l)
 {
-    return l->along[l->n - 1];
+    return l->at[l->n - 1].along;
+}
+
+/* The leg that holds along_m, 0 <= along_m <= length. */
+static size_t leg_of(const struct geo_line *l, double along_m)
+{
+    size_t lo = 0, hi = l->n - 1;
+    for (int turn = 0; hi - lo > 1; turn++) {
+        size_t mid = (lo + hi) / 2;
+        if (turn < 4) { /* legs are of similar length: a proportional guess is near, and a long line is not read all over */
+            double t = (along_m - l->at[lo].along) / (l->at[hi].along - l->at[lo].along);
+            mid = lo + 1 + (size_t)(fmax(0, fmin(1, t)) * (double)(hi - lo - 2));
+        }
+        if (l->at[mid].along <= along_m)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 struct geo_pt geo_line_at(const struct geo_line *l, double along_m)
 {
     if (!(along_m > 0))
         return l->pt[0];
-    if (along_m >= l->along[l->n - 1])
+    if (along_m >= l->at[l->n - 1].along)
         return l->pt[l->n - 1];
-    size_t lo = 0, hi = l->n - 1; /* along[lo] <= along_m < along[hi] */
-    while (hi - lo > 1) {
-        size_t mid = (lo + hi) / 2;
-        if (l->along[mid] <= along_m)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    double leg_m = l->along[hi] - l->along[lo];
-    double t = leg_m > 0 ? (along_m - l->along[lo]) / leg_m : 0;
-    return (struct geo_pt){l->pt[lo].lat + t * (l->pt[hi].lat - l->pt[lo].lat), l->pt[lo].lon + t * (l->pt[hi].lon - l->pt[lo].lon)};
+    size_t i = leg_of(l, along_m);
+    double leg_m = l->at[i + 1].along - l->at[i].along;
+    double t = leg_m > 0 ? (along_m - l->at[i].along) / leg_m : 0;
+    return (struct geo_pt){l->pt[i].lat + t * (l->pt[i + 1].lat - l->pt[i].lat), l->pt[i].lon + t * (l->pt[i + 1].lon - l->pt[i].lon)};
 }
 
 /* Two passes of a route through the same street differ by less than this, metres: kerb to kerb. */
@@ -243,12 +255,12 @@ struct best {
 
 static void consider(const struct geo_line *l, uint32_t leg, struct flat p, double hint_m, struct best *b)
 {
-    double t, off2 = leg_offset2(l->at[leg], l->at[leg + 1], p, &t);
+    double t, off2 = leg_offset2(l->at[leg].p, l->at[leg + 1].p, p, &t);
     /* not near enough to compete, whatever the hint says */
     double reach = sqrt(b->off2) + same_street_m;
     if (b->off2 < INFINITY && off2 > reach * reach)
         return;
-    double along = l->along[leg] + t * (l->along[leg + 1] - l->along[leg]);
+    double along = l->at[leg].along + t * (l->at[leg + 1].along - l->at[leg].along);
     double jump = fabs(along - hint_m);
     if (!(jump <= hint_reach_m))
         jump = INFINITY;
@@ -278,12 +290,27 @@ static void ring(const struct geo_line *l, int cx, int cy, int r, struct flat p,
     }
 }
 
+/* A bus goes on: look at the legs around where it is expected, a few behind and some seconds' worth ahead. */
+static void window(const struct geo_line *l, struct flat p, double hint_m, struct best *b)
+{
+    enum { BEHIND = 6, AHEAD = 18 };
+    size_t at = leg_of(l, fmax(0, fmin(hint_m, l->at[l->n - 1].along)));
+    size_t from = at > BEHIND ? at - BEHIND : 0, to = at + AHEAD < l->n - 1 ? at + AHEAD : l->n - 1;
+    for (size_t leg = from; leg < to; leg++)
+        consider(l, (uint32_t)leg, p, hint_m, b);
+}
+
 struct geo_match geo_line_match(const struct geo_line *l, struct geo_pt pt, double hint_m, double limit_m)
 {
     struct best b = {.off2 = INFINITY, .jump_m = INFINITY, .m = {INFINITY, NAN, 0}};
     if (!isfinite(pt.lat) || !isfinite(pt.lon))
         return b.m;
     struct flat p = flatten(l, pt);
+    if (isfinite(hint_m)) {
+        window(l, p, hint_m, &b);
+        if (b.m.offset_m <= same_street_m && b.m.offset_m <= limit_m)
+            return b.m; /* no other leg can be nearer by more than a street, and none of the rest is nearer to the hint */
+    }
     /* A far point starts at the nearest edge of the grid: rings counted from there, distances still from the point. */
     double gx = fmax(l->min_x, fmin(p.x, l->min_x + l->cell_m * l->nx)), gy = fmax(l->min_y, fmin(p.y, l->min_y + l->cell_m * l->ny));
     double outside = sqrt((p.x - gx) * (p.x - gx) + (p.y - gy) * (p.y - gy));
