@@ -24,12 +24,23 @@ struct ledger_finding {
     char ack_note[LEDGER_NOTE_MAX + 1];
 };
 
+/*
+ * ledger_open - open or make the database at path, start the writer thread.
+ *   returns  RC_OK; RC_UNSUPPORTED made by a newer program; RC_CORRUPT, RC_IO, RC_FULL, RC_NO_MEMORY; the reason in why
+ */
 enum rc ledger_open(uv_loop_t *loop, const char *path, struct ledger **ret_l, char *why, size_t cap) RC_MUST_USE;
 void ledger_close(struct ledger *l, void (*on_closed)(void *arg), void *arg); /* writes what is queued */
 
-/* Queue an upsert; never blocks. */
+/*
+ * Queue an upsert by x->f.id; never blocks. A form older than the stored one (opened after closed, as a replay gives it) changes nothing; an
+ * acknowledgement is kept in a table of its own that no upsert touches. Warnings for the cab are ignored.
+ */
 void ledger_put_finding(struct ledger *l, const struct ledger_finding *x);
-/* All queued upserts so far are on disk: then(arg) on the loop. Used before a checkpoint that lets the journal's replay skip them. */
+/*
+ * All queued upserts so far are on disk: then(arg) on the loop. Used before a checkpoint that lets the journal's replay skip them. Never told once an
+ * upsert had to be dropped (more than LEDGER_QUEUE_MAX waiting for a sick disk): the replay after the next start brings it back.
+ */
+#define LEDGER_QUEUE_MAX 65536
 void ledger_flush(struct ledger *l, void (*then)(void *arg), void *arg);
 
 /* done on the loop after the commit: RC_OK and the row (the first acknowledgement stays), RC_NOT_FOUND, RC_IO. */
@@ -49,5 +60,11 @@ struct ledger_query {
 };
 /* Newest first; each on the calling thread (any; blocks, milliseconds). RC_OK, RC_IO. */
 enum rc ledger_find(struct ledger *l, const struct ledger_query *q, void (*each)(void *arg, const struct ledger_finding *x), void *arg) RC_MUST_USE;
+
+struct ledger_open_count { /* open findings by rule and severity */
+    uint32_t n[LAW_RULES][LAW_CRITICAL + 1];
+};
+/* Blocks like ledger_find. RC_OK, RC_IO. */
+enum rc ledger_open_counts(struct ledger *l, struct ledger_open_count *ret_c) RC_MUST_USE;
 
 #endif
