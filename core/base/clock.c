@@ -25,6 +25,13 @@ int64_t clock_mono_ms(void)
     return mono_source != NULL ? mono_source(source_arg) : system_ms(CLOCK_MONOTONIC);
 }
 
+void clock_deadline(int64_t in_ms, struct timespec *ret_t)
+{
+    int64_t at_ms = system_ms(CLOCK_MONOTONIC) + in_ms; /* waiting is done by the system's clock, whatever source the caller runs on */
+    ret_t->tv_sec = (time_t)(at_ms / 1000);
+    ret_t->tv_nsec = (long)(at_ms % 1000) * 1000000;
+}
+
 void clock_set_source(int64_t (*wall)(void *), int64_t (*mono)(void *), void *arg)
 {
     wall_source = wall;

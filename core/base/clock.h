@@ -5,9 +5,13 @@
 #define SCHOOLWARD_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 int64_t clock_wall_ms(void); /* UTC milliseconds since 1970 */
 int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC milliseconds; for ages, pauses and time-outs */
+
+/* The moment in_ms from now on CLOCK_MONOTONIC, for pthread_cond_timedwait() on a condition made with that clock. */
+void clock_deadline(int64_t in_ms, struct timespec *ret_t);
 
 /* Replace both clocks (NULL: the system's again). Not thread safe: before threads start. */
 void clock_set_source(int64_t (*wall)(void *), int64_t (*mono)(void *), void *arg);
