@@ -152,7 +152,7 @@ static void reads_as_the_corpus(void **state)
             refused++;
         } else if (rc == RC_OK) {
             assert_int_equal(json_array_size(result), 1);
-            if (!same_point(&p, json_array_get(result, 0), strcmp(precision, "1us") == 0 ? 1000 : strcmp(precision, "1ms") == 0 ? 1000000 : 1))
+            if (!same_point(&p, json_array_get(result, 0), strcmp(precision, "1\xc2\xb5s") == 0 || strcmp(precision, "1us") == 0 ? 1000 : strcmp(precision, "1ms") == 0 ? 1000000 : 1))
                 fail_msg("%s reads differently: %s", name, t);
             taken++;
         } else {
