@@ -1,0 +1,6 @@
+import { createApp } from 'vue'
+import '../styles/base.css'
+import '../styles/console.css'
+import '../styles/print.css'
+import App from './App.vue'
+createApp(App).mount('#app')
