@@ -28,7 +28,8 @@ void outbox_stop(struct outbox *o, void (*on_stopped)(void *arg), void *arg);
 
 /*
  * Take an event; never blocks. An urgent event commits at once, together with the open bulk group.
- *   returns  RC_OK; RC_FULL the queue to the disk thread holds its limit (65,536 events): the caller counts and reports the loss
+ *   returns  RC_OK; RC_FULL the queue to the disk thread holds its limit (65,536 events, 4,096 of them reserved for the urgent lane): the caller counts
+ *            and reports the loss; RC_RANGE the event does not pass event_check(), or is a tick
  */
 enum rc outbox_put(struct outbox *o, enum event_lane lane, const struct event *e) RC_MUST_USE;
 
@@ -41,6 +42,13 @@ void outbox_span(const struct outbox *o, struct wire_lane ret_lane[EVENT_LANES])
  */
 typedef void outbox_batch_fn(void *arg, enum rc rc, enum event_lane lane, const void *frame, size_t len, uint64_t first_seq, size_t n);
 void outbox_fetch(struct outbox *o, enum event_lane lane, uint64_t from_seq, uint64_t to_seq, size_t max_events, bool backlog, outbox_batch_fn *done, void *arg);
+
+/*
+ * The server's Welcome: forget what it has, and learn whether this file is younger than what the server knows of this gateway (then its records are
+ * numbered above). done comes when spans and fetches are true again; rc RC_OK, RC_IO. Nothing may be sent on a connection before it.
+ */
+typedef void outbox_welcome_fn(void *arg, enum rc rc);
+void outbox_welcome(struct outbox *o, const struct wire_ack ack[EVENT_LANES], outbox_welcome_fn *done, void *arg);
 
 /* The server has them on disk: forget. */
 void outbox_acked(struct outbox *o, const struct wire_ack *ack);

@@ -1,0 +1,694 @@
+#include "outbox.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../core/base/clock.h"
+#include "../core/base/log.h"
+#include "outbox_store.h"
+
+/*
+ *   loop                              disk thread
+ *   outbox_put  --> rings (one per lane) --> stage --> one transaction per group --> on_stored
+ *   fetch, ack, welcome --> jobs -------------------------------------------------> answers
+ *
+ * Sequences are given at the commit, not at the put: a group the disk refused leaves no hole. Acks are gathered and deleted in the transaction of the
+ * next group, so that a connected bus pays one fsync per group and not two; a power cut in between only makes a repeat, which the server drops.
+ */
+
+enum {
+    BULK_QUEUE_MAX = 61440,
+    URGENT_QUEUE_MAX = 4096, /* both: the 65,536 of the header; the queue of alarms cannot be filled by positions */
+    ACK_PAUSE_MS = 5000,     /* without a group to ride on, acks are settled this long after they came */
+    RETRY_FIRST_MS = 1000,
+    RETRY_LAST_MS = 30000,
+    SHED_ROWS = 64, /* two minutes of groups */
+};
+
+struct ring {
+    struct event *e;
+    size_t cap, head, n;
+};
+
+enum job_kind { JOB_FETCH, JOB_ACK, JOB_WELCOME };
+struct job {
+    struct job *next;
+    enum job_kind kind;
+    enum event_lane lane;
+    uint64_t from_seq, to_seq;
+    size_t max_events;
+    bool backlog;
+    outbox_batch_fn *done;
+    outbox_welcome_fn *welcomed;
+    void *arg;
+    struct wire_ack ack[]; /* JOB_ACK one, JOB_WELCOME one per lane */
+};
+
+struct answer {
+    struct answer *next;
+    enum rc rc;
+    enum event_lane lane;
+    uint64_t first_seq;
+    size_t n;
+    outbox_batch_fn *done;
+    outbox_welcome_fn *welcomed;
+    void *arg;
+    size_t len;
+    uint8_t frame[];
+};
+
+struct outbox {
+    struct outbox_setup setup;
+    char path[OUTBOX_STORE_PATH_MAX + 1];
+    uv_async_t async;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+
+    /* under the lock */
+    struct ring ring[EVENT_LANES];
+    struct job *jobs, **jobs_end;
+    struct answer *answers, **answers_end;
+    int64_t group_due_ms; /* 0: no bulk group is open */
+    bool stopping, stopped;
+    bool stored_news[EVENT_LANES], trouble_news, trouble;
+    char trouble_text[512];
+    struct wire_lane span[EVENT_LANES];
+    struct outbox_figures figures;
+
+    /* the disk thread's own */
+    struct outbox_store store;
+    struct event stage[EVENT_LANES][WIRE_BATCH_MAX]; /* taken from the rings, not yet committed */
+    size_t staged[EVENT_LANES];
+    struct wire_settled settle[EVENT_LANES]; /* acked, not yet deleted */
+    bool settle_open;
+    int64_t settle_due_ms, retry_ms, retry_pause_ms;
+    uint64_t acked, given_up, commits, stored;
+
+    /* the loop's own */
+    void (*on_stopped)(void *arg);
+    void *stopped_arg;
+};
+
+/* --- rings --- */
+
+static bool ring_put(struct ring *r, const struct event *e, size_t max)
+{
+    if (r->n == r->cap) {
+        size_t cap = r->cap == 0 ? 64 : r->cap * 2;
+        cap = cap > max ? max : cap;
+        if (r->n >= cap)
+            return false;
+        struct event *grown = malloc(cap * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        for (size_t i = 0; i < r->n; i++)
+            grown[i] = r->e[(r->head + i) % r->cap];
+        free(r->e);
+        *r = (struct ring){grown, cap, 0, r->n};
+    }
+    r->e[(r->head + r->n++) % r->cap] = *e;
+    return true;
+}
+
+static struct event ring_take(struct ring *r)
+{
+    struct event e = r->e[r->head];
+    r->head = (r->head + 1) % r->cap;
+    r->n--;
+    return e;
+}
+
+/* --- the disk thread: telling the loop --- */
+
+static void publish(struct outbox *o)
+{
+    int64_t used = o->store.db != NULL ? outbox_store_used(&o->store) : -1;
+    pthread_mutex_lock(&o->lock);
+    for (int i = 0; i < EVENT_LANES; i++) {
+        uint64_t next = o->store.settled_next[i];
+        if (next <= 1)
+            o->span[i] = (struct wire_lane){0, 0};
+        else
+            o->span[i] = (struct wire_lane){o->store.first_seq[i], next - 1};
+        o->figures.waiting[i] = o->store.waiting[i];
+    }
+    o->figures.stored = o->stored;
+    o->figures.acked = o->acked;
+    o->figures.given_up = o->given_up + o->store.damaged;
+    o->figures.commits = o->commits;
+    o->figures.bytes_written = o->store.bytes_written;
+    if (used >= 0)
+        o->figures.file_bytes = used;
+    pthread_mutex_unlock(&o->lock);
+}
+
+static void tell_trouble(struct outbox *o, const char *text)
+{
+    pthread_mutex_lock(&o->lock);
+    bool news = text != NULL || o->trouble;
+    o->trouble = text != NULL;
+    if (text != NULL)
+        snprintf(o->trouble_text, sizeof o->trouble_text, "%s", text);
+    o->trouble_news = o->trouble_news || news;
+    pthread_mutex_unlock(&o->lock);
+    if (news)
+        uv_async_send(&o->async);
+}
+
+static void disk_failed(struct outbox *o, enum rc rc, const char *what)
+{
+    char text[512];
+    const char *cause = o->store.db != NULL ? sqlite3_errmsg(o->store.db) : rc_text(rc);
+    if (rc == RC_FULL)
+        snprintf(text, sizeof text, "%s: the disk is full: free space on it; alarms and positions wait in memory meanwhile", o->path);
+    else
+        snprintf(text, sizeof text, "%s: %s: %s: check the disk (dmesg) and the folder's rights; records wait in memory meanwhile", o->path, what, cause);
+    tell_trouble(o, text);
+    o->retry_pause_ms = o->retry_pause_ms == 0 ? RETRY_FIRST_MS : o->retry_pause_ms * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : o->retry_pause_ms * 2;
+    o->retry_ms = clock_mono_ms() + o->retry_pause_ms;
+    /*
+     * After a failed fsync the kernel may have forgotten the dirty pages while SQLite believes them written: nothing of this connection can be
+     * trusted any more. Opening again reads back what is really there.
+     */
+    if (rc != RC_FULL && rc != RC_AGAIN)
+        outbox_store_close(&o->store);
+}
+
+static bool disk_ready(struct outbox *o)
+{
+    char note[512], why[512];
+    if (o->store.db != NULL)
+        return true;
+    enum rc rc = outbox_store_open(&o->store, o->path, note, why, sizeof why);
+    if (rc != RC_OK) {
+        disk_failed(o, rc, why);
+        return false;
+    }
+    if (note[0] != '\0')
+        log_warning("outbox", "%s", note);
+    publish(o);
+    return true;
+}
+
+/* --- the disk thread: groups --- */
+
+static enum rc apply_settled(struct outbox *o, uint64_t *ret_n)
+{
+    uint64_t all = 0;
+    enum rc rc = RC_OK;
+    for (int i = 0; i < EVENT_LANES && rc == RC_OK; i++) {
+        struct wire_settled *s = &o->settle[i];
+        uint64_t n = 0;
+        if (s->through > 0 && o->store.waiting[i] > 0 && o->store.first_seq[i] <= s->through) {
+            rc = outbox_store_forget(&o->store, (enum event_lane)i, 1, s->through, &n);
+            all += n;
+        }
+        for (size_t k = 0; k < s->ranges && rc == RC_OK && o->store.waiting[i] > 0; k++) {
+            n = 0;
+            rc = outbox_store_forget(&o->store, (enum event_lane)i, s->range[k].from, s->range[k].to, &n);
+            all += n;
+        }
+    }
+    if (rc == RC_OK)
+        *ret_n = all;
+    return rc;
+}
+
+static void settled_done(struct outbox *o, uint64_t n)
+{
+    for (int i = 0; i < EVENT_LANES; i++)
+        o->settle[i] = (struct wire_settled){0};
+    o->settle_open = false;
+    o->acked += n;
+}
+
+/* Over the size limit the oldest positions go first, alarms only when nothing else is left. */
+static enum rc make_room(struct outbox *o, bool disk_full, uint64_t *ret_gone)
+{
+    uint64_t gone = 0;
+    int64_t used = outbox_store_used(&o->store);
+    if (!disk_full && (used < 0 || used <= o->setup.max_bytes))
+        return RC_OK;
+    enum event_lane lane = o->store.waiting[EVENT_LANE_BULK] > 0 ? EVENT_LANE_BULK : EVENT_LANE_URGENT;
+    if (disk_full && lane == EVENT_LANE_URGENT)
+        return RC_OK; /* the space is not ours to free; never an old alarm for a new one */
+    enum rc rc = outbox_store_shed(&o->store, lane, SHED_ROWS, &gone);
+    if (rc == RC_OK)
+        *ret_gone = gone;
+    return rc;
+}
+
+static enum rc commit_once(struct outbox *o, bool urgent_only)
+{
+    uint64_t acked = 0, gone = 0;
+    enum rc rc = outbox_store_begin(&o->store);
+    if (rc == RC_OK && o->settle_open)
+        rc = apply_settled(o, &acked);
+    if (rc == RC_OK)
+        rc = make_room(o, urgent_only, &gone);
+    for (int i = EVENT_LANES - 1; i >= 0 && rc == RC_OK; i--)
+        if (o->staged[i] > 0 && (i == EVENT_LANE_URGENT || !urgent_only))
+            rc = outbox_store_add(&o->store, (enum event_lane)i, o->stage[i], o->staged[i]);
+    if (rc == RC_OK)
+        rc = outbox_store_commit(&o->store);
+    if (rc != RC_OK) {
+        outbox_store_rollback(&o->store);
+        return rc;
+    }
+    o->commits++;
+    o->given_up += gone;
+    if (o->settle_open)
+        settled_done(o, acked);
+    bool news[EVENT_LANES] = {false};
+    for (int i = 0; i < EVENT_LANES; i++)
+        if (o->staged[i] > 0 && (i == EVENT_LANE_URGENT || !urgent_only)) {
+            news[i] = true;
+            o->stored += o->staged[i];
+            o->staged[i] = 0;
+        }
+    publish(o);
+    pthread_mutex_lock(&o->lock);
+    for (int i = 0; i < EVENT_LANES; i++)
+        o->stored_news[i] = o->stored_news[i] || news[i];
+    pthread_mutex_unlock(&o->lock);
+    uv_async_send(&o->async);
+    return RC_OK;
+}
+
+static bool fill_stage(struct outbox *o)
+{
+    bool any = false;
+    pthread_mutex_lock(&o->lock);
+    for (int i = 0; i < EVENT_LANES; i++) {
+        while (o->staged[i] < WIRE_BATCH_MAX && o->ring[i].n > 0)
+            o->stage[i][o->staged[i]++] = ring_take(&o->ring[i]);
+        any = any || o->staged[i] > 0;
+    }
+    if (o->ring[EVENT_LANE_BULK].n == 0)
+        o->group_due_ms = 0;
+    pthread_mutex_unlock(&o->lock);
+    return any;
+}
+
+/* Commit all that waits. False: the disk refused, the stage and the rings keep what is left. */
+static bool commit_all(struct outbox *o)
+{
+    if (!disk_ready(o))
+        return false;
+    while (fill_stage(o) || o->settle_open) {
+        enum rc rc = commit_once(o, false);
+        bool full = rc == RC_FULL;
+        if (full && o->staged[EVENT_LANE_URGENT] > 0)
+            rc = commit_once(o, true); /* alarms into the room of the oldest positions */
+        if (rc != RC_OK || full) {
+            disk_failed(o, full ? RC_FULL : rc, "cannot be written");
+            return false;
+        }
+    }
+    o->retry_ms = o->retry_pause_ms = 0;
+    tell_trouble(o, NULL);
+    return true;
+}
+
+/* --- the disk thread: jobs --- */
+
+static void answer(struct outbox *o, struct answer *a)
+{
+    a->next = NULL;
+    pthread_mutex_lock(&o->lock);
+    *o->answers_end = a;
+    o->answers_end = &a->next;
+    pthread_mutex_unlock(&o->lock);
+    uv_async_send(&o->async);
+}
+
+static void do_fetch(struct outbox *o, const struct job *j)
+{
+    struct answer *a = malloc(sizeof *a + WIRE_FRAME_MAX);
+    if (a == NULL) { /* nobody can be told without memory; the loop asks again when it sees nothing coming */
+        log_error("outbox", "out of memory");
+        abort();
+    }
+    *a = (struct answer){.rc = RC_IO, .lane = j->lane, .first_seq = j->from_seq, .done = j->done, .arg = j->arg};
+    if (disk_ready(o)) {
+        uint64_t damaged = o->store.damaged;
+        a->rc = outbox_store_read(&o->store, j->lane, j->from_seq, j->to_seq, j->max_events, j->backlog, a->frame, WIRE_FRAME_MAX, &a->len, &a->first_seq,
+                                  &a->n);
+        if (o->store.damaged != damaged) {
+            log_warning("outbox", "%s: %" PRIu64 " records did not check out and were dropped: the disk is wearing out", o->path,
+                        o->store.damaged - damaged);
+            publish(o);
+        }
+        if (a->rc == RC_CORRUPT || a->rc == RC_IO)
+            disk_failed(o, a->rc, "cannot be read");
+    }
+    struct answer *fit = realloc(a, sizeof *a + a->len);
+    answer(o, fit != NULL ? fit : a);
+}
+
+static void take_ack(struct outbox *o, const struct wire_ack *k)
+{
+    struct wire_settled *s = &o->settle[k->lane];
+    enum rc rc = k->through > 0 ? wire_settle(s, 1, k->through) : RC_OK;
+    for (size_t i = 0; i < k->ranges && rc == RC_OK; i++)
+        rc = wire_settle(s, k->range[i].from, k->range[i].to);
+    (void)rc; /* a 65th range is not remembered: those records are sent once more */
+    if (!o->settle_open) {
+        o->settle_open = true;
+        o->settle_due_ms = clock_mono_ms() + ACK_PAUSE_MS;
+    }
+}
+
+static uint64_t highest(const struct wire_ack *k)
+{
+    return k->ranges > 0 && k->range[k->ranges - 1].to > k->through ? k->range[k->ranges - 1].to : k->through;
+}
+
+/*
+ * What the server says at the start of a connection. If it knows numbers this file never gave out, or anything at all while this file never sent
+ * anything, the gateway's disk was replaced: the new records are other ones than those the server holds under the same numbers, so they move above.
+ */
+static void do_welcome(struct outbox *o, const struct job *j)
+{
+    struct answer *a = malloc(sizeof *a);
+    if (a == NULL) {
+        log_error("outbox", "out of memory");
+        abort();
+    }
+    *a = (struct answer){.rc = RC_IO, .welcomed = j->welcomed, .arg = j->arg};
+    if (disk_ready(o)) {
+        bool moved = false;
+        enum rc rc = outbox_store_begin(&o->store);
+        for (int i = 0; i < EVENT_LANES && rc == RC_OK; i++) {
+            uint64_t top = highest(&j->ack[i]);
+            if (top >= o->store.next_seq[i] || (!o->store.sent && top > 0)) {
+                rc = outbox_store_rebase(&o->store, (enum event_lane)i, top >= o->store.next_seq[i] ? top : o->store.next_seq[i] - 1 + top);
+                moved = true;
+            } else {
+                take_ack(o, &j->ack[i]);
+            }
+        }
+        uint64_t n = 0;
+        if (rc == RC_OK && o->settle_open)
+            rc = apply_settled(o, &n);
+        bool was_sent = o->store.sent;
+        if (rc == RC_OK)
+            rc = outbox_store_mark_sent(&o->store);
+        if (rc == RC_OK)
+            rc = outbox_store_commit(&o->store);
+        if (rc == RC_OK) {
+            settled_done(o, n);
+            if (moved)
+                log_warning("outbox", "the server knows later records of this gateway than %s: its disk was replaced; numbering goes on above them", o->path);
+        } else {
+            outbox_store_rollback(&o->store);
+            o->store.sent = was_sent;
+            disk_failed(o, rc, "cannot be written");
+        }
+        a->rc = rc;
+        publish(o);
+    }
+    answer(o, a);
+}
+
+static void do_jobs(struct outbox *o, struct job *j)
+{
+    while (j != NULL) {
+        struct job *next = j->next;
+        switch (j->kind) {
+        case JOB_FETCH: do_fetch(o, j); break;
+        case JOB_ACK: take_ack(o, &j->ack[0]); break;
+        case JOB_WELCOME: do_welcome(o, j); break;
+        }
+        free(j);
+        j = next;
+    }
+}
+
+/* When the thread must act by itself, INT64_MAX if never; lock held. */
+static int64_t due_ms(const struct outbox *o)
+{
+    int64_t due = INT64_MAX;
+    bool waiting = o->staged[0] + o->staged[1] > 0 || o->ring[EVENT_LANE_URGENT].n > 0 || o->ring[EVENT_LANE_BULK].n >= WIRE_BATCH_MAX;
+    if (waiting)
+        due = 0;
+    else if (o->ring[EVENT_LANE_BULK].n > 0)
+        due = o->group_due_ms;
+    if (o->settle_open && o->settle_due_ms < due)
+        due = o->settle_due_ms;
+    return due < o->retry_ms ? o->retry_ms : due;
+}
+
+static void *disk_main(void *arg)
+{
+    struct outbox *o = arg;
+    pthread_mutex_lock(&o->lock);
+    for (;;) {
+        int64_t due;
+        while (o->jobs == NULL && !o->stopping && (due = due_ms(o)) > clock_mono_ms()) {
+            struct timespec at = {.tv_sec = due / 1000, .tv_nsec = (long)(due % 1000) * 1000000};
+            if (due == INT64_MAX)
+                pthread_cond_wait(&o->wake, &o->lock);
+            else
+                pthread_cond_timedwait(&o->wake, &o->lock, &at);
+        }
+        struct job *jobs = o->jobs;
+        o->jobs = NULL;
+        o->jobs_end = &o->jobs;
+        bool stopping = o->stopping;
+        bool commit = stopping || due_ms(o) <= clock_mono_ms();
+        pthread_mutex_unlock(&o->lock);
+        do_jobs(o, jobs);
+        if (commit)
+            commit_all(o);
+        pthread_mutex_lock(&o->lock);
+        if (stopping && o->jobs == NULL)
+            break;
+    }
+    size_t lost = o->staged[0] + o->staged[1] + o->ring[0].n + o->ring[1].n;
+    pthread_mutex_unlock(&o->lock);
+    if (lost > 0)
+        log_error("outbox", "%zu records could not be written before the end and are lost", lost);
+    if (o->store.db != NULL)
+        sqlite3_wal_checkpoint_v2(o->store.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    outbox_store_close(&o->store);
+    pthread_mutex_lock(&o->lock);
+    o->stopped = true;
+    pthread_mutex_unlock(&o->lock);
+    uv_async_send(&o->async);
+    return NULL;
+}
+
+/* --- the loop --- */
+
+static void release(struct outbox *o)
+{
+    free(o->ring[0].e);
+    free(o->ring[1].e);
+    pthread_cond_destroy(&o->wake);
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    struct outbox *o = h->data;
+    void (*on_stopped)(void *) = o->on_stopped;
+    void *arg = o->stopped_arg;
+    release(o);
+    if (on_stopped != NULL)
+        on_stopped(arg);
+}
+
+static void deliver(struct outbox *o)
+{
+    pthread_mutex_lock(&o->lock);
+    struct answer *a = o->answers;
+    o->answers = NULL;
+    o->answers_end = &o->answers;
+    bool stored[EVENT_LANES], trouble_news = o->trouble_news, trouble = o->trouble;
+    uint64_t last[EVENT_LANES];
+    char text[sizeof o->trouble_text];
+    for (int i = 0; i < EVENT_LANES; i++) {
+        stored[i] = o->stored_news[i];
+        last[i] = o->span[i].last_seq;
+        o->stored_news[i] = false;
+    }
+    o->trouble_news = false;
+    memcpy(text, o->trouble_text, sizeof text);
+    pthread_mutex_unlock(&o->lock);
+    if (trouble_news && o->setup.on_trouble != NULL)
+        o->setup.on_trouble(o->setup.arg, trouble ? text : NULL);
+    for (int i = EVENT_LANES - 1; i >= 0; i--)
+        if (stored[i] && o->setup.on_stored != NULL)
+            o->setup.on_stored(o->setup.arg, (enum event_lane)i, last[i]);
+    while (a != NULL) {
+        struct answer *next = a->next;
+        if (a->done != NULL)
+            a->done(a->arg, a->rc, a->lane, a->frame, a->len, a->first_seq, a->n);
+        if (a->welcomed != NULL)
+            a->welcomed(a->arg, a->rc);
+        free(a);
+        a = next;
+    }
+}
+
+static void on_async(uv_async_t *h)
+{
+    struct outbox *o = h->data;
+    deliver(o);
+    pthread_mutex_lock(&o->lock);
+    bool stopped = o->stopped;
+    pthread_mutex_unlock(&o->lock);
+    if (stopped && !uv_is_closing((uv_handle_t *)h)) {
+        pthread_join(o->thread, NULL);
+        deliver(o); /* what came between the two */
+        uv_close((uv_handle_t *)h, on_closed);
+    }
+}
+
+enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbox **ret_o, char *why, size_t cap)
+{
+    char note[512];
+    struct outbox *o = calloc(1, sizeof *o);
+    if (o == NULL)
+        return RC_NO_MEMORY;
+    o->setup = *s;
+    o->jobs_end = &o->jobs;
+    o->answers_end = &o->answers;
+    snprintf(o->path, sizeof o->path, "%s", s->path);
+    o->setup.path = o->path;
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_condattr_t mono;
+    pthread_condattr_init(&mono);
+    pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+    pthread_cond_init(&o->wake, &mono);
+    pthread_condattr_destroy(&mono);
+    enum rc rc = outbox_store_open(&o->store, s->path, note, why, cap);
+    if (rc == RC_OK || rc == RC_FULL) {
+        if (rc == RC_OK && note[0] != '\0')
+            log_warning("outbox", "%s", note);
+        if (rc == RC_FULL) /* a full disk is no reason to keep the driver without warnings: the thread goes on trying */
+            disk_failed(o, rc, why);
+        publish(o);
+        int e = uv_async_init(loop, &o->async, on_async);
+        o->async.data = o;
+        if (e == 0) {
+            e = pthread_create(&o->thread, NULL, disk_main, o);
+            if (e == 0) {
+                if (o->trouble_news)
+                    uv_async_send(&o->async);
+                *ret_o = o;
+                return RC_OK;
+            }
+            uv_close((uv_handle_t *)&o->async, on_closed); /* frees o when the loop runs */
+            outbox_store_close(&o->store);
+            snprintf(why, cap, "thread: %s", strerror(e));
+            return RC_NO_MEMORY;
+        }
+        snprintf(why, cap, "uv_async_init: %s", uv_strerror(e));
+        rc = RC_NO_MEMORY;
+    }
+    outbox_store_close(&o->store);
+    release(o);
+    return rc;
+}
+
+void outbox_stop(struct outbox *o, void (*on_stopped)(void *arg), void *arg)
+{
+    o->on_stopped = on_stopped;
+    o->stopped_arg = arg;
+    pthread_mutex_lock(&o->lock);
+    o->stopping = true;
+    pthread_cond_signal(&o->wake);
+    pthread_mutex_unlock(&o->lock);
+}
+
+enum rc outbox_put(struct outbox *o, enum event_lane lane, const struct event *e)
+{
+    const char *field;
+    if (e->kind == EVENT_TICK || event_check(e, &field) != RC_OK)
+        return RC_RANGE;
+    pthread_mutex_lock(&o->lock);
+    struct ring *r = &o->ring[lane];
+    bool taken = ring_put(r, e, lane == EVENT_LANE_URGENT ? URGENT_QUEUE_MAX : BULK_QUEUE_MAX);
+    if (taken && lane == EVENT_LANE_BULK && o->group_due_ms == 0)
+        o->group_due_ms = clock_mono_ms() + o->setup.group_ms;
+    if (taken && (lane == EVENT_LANE_URGENT || r->n == 1 || r->n == WIRE_BATCH_MAX))
+        pthread_cond_signal(&o->wake);
+    pthread_mutex_unlock(&o->lock);
+    return taken ? RC_OK : RC_FULL;
+}
+
+static void post(struct outbox *o, struct job *j)
+{
+    j->next = NULL;
+    pthread_mutex_lock(&o->lock);
+    *o->jobs_end = j;
+    o->jobs_end = &j->next;
+    pthread_cond_signal(&o->wake);
+    pthread_mutex_unlock(&o->lock);
+}
+
+static struct job *new_job(enum job_kind kind, size_t acks)
+{
+    struct job *j = malloc(sizeof *j + acks * sizeof(struct wire_ack));
+    if (j == NULL) { /* a few hundred bytes: a gateway that cannot have them is better started again by its supervisor */
+        log_error("outbox", "out of memory");
+        abort();
+    }
+    *j = (struct job){.kind = kind};
+    return j;
+}
+
+void outbox_fetch(struct outbox *o, enum event_lane lane, uint64_t from_seq, uint64_t to_seq, size_t max_events, bool backlog, outbox_batch_fn *done,
+                  void *arg)
+{
+    struct job *j = new_job(JOB_FETCH, 0);
+    j->lane = lane;
+    j->from_seq = from_seq;
+    j->to_seq = to_seq;
+    j->max_events = max_events;
+    j->backlog = backlog;
+    j->done = done;
+    j->arg = arg;
+    post(o, j);
+}
+
+void outbox_acked(struct outbox *o, const struct wire_ack *ack)
+{
+    struct job *j = new_job(JOB_ACK, 1);
+    j->ack[0] = *ack;
+    post(o, j);
+}
+
+void outbox_welcome(struct outbox *o, const struct wire_ack ack[EVENT_LANES], outbox_welcome_fn *done, void *arg)
+{
+    struct job *j = new_job(JOB_WELCOME, EVENT_LANES);
+    memcpy(j->ack, ack, EVENT_LANES * sizeof *ack);
+    j->welcomed = done;
+    j->arg = arg;
+    post(o, j);
+}
+
+void outbox_span(const struct outbox *o, struct wire_lane ret_lane[EVENT_LANES])
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&o->lock;
+    pthread_mutex_lock(lock);
+    memcpy(ret_lane, o->span, sizeof o->span);
+    pthread_mutex_unlock(lock);
+}
+
+void outbox_figures(const struct outbox *o, struct outbox_figures *ret_f)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&o->lock;
+    pthread_mutex_lock(lock);
+    *ret_f = o->figures;
+    pthread_mutex_unlock(lock);
+}
