@@ -131,7 +131,7 @@ static enum rc build_grid(struct geo_line *l)
             }
     }
     l->slot = malloc((slots > 0 ? slots : 1) * sizeof *l->slot);
-    uint32_t *fill = malloc((cells > 0 ? cells : 1) * sizeof *fill);
+    uint32_t *fill = calloc(cells > 0 ? cells : 1, sizeof *fill);
     if (l->slot == NULL || fill == NULL) {
         free(fill);
         return RC_NO_MEMORY;

@@ -707,8 +707,8 @@ static const char *get_hello(const Schoolward__Hello *m, struct wire_hello *h)
 static const char *get_welcome(const Schoolward__Welcome *m, struct wire_welcome *w)
 {
     *w = (struct wire_welcome){.version = m->version, .time_ms = m->time_ms, .max_frame = m->max_frame};
-    for (uint8_t i = 0; i < EVENT_LANES; i++)
-        w->ack[i].lane = i;
+    for (size_t i = 0; i < EVENT_LANES; i++)
+        w->ack[i].lane = (uint8_t)i;
     for (size_t i = 0; i < m->n_acks; i++) {
         if (m->acks[i]->lane >= EVENT_LANES)
             return "welcome.acks";

@@ -38,7 +38,7 @@ struct conf {
     enum rc rc;
 };
 
-static void problem_at(struct conf *c, int line, const char *key, struct conf_problems *p, const char *format, va_list ap)
+__attribute__((format(printf, 5, 0))) static void problem_at(struct conf *c, int line, const char *key, struct conf_problems *p, const char *format, va_list ap)
 {
     size_t i = p->n++;
     if (i >= CONF_PROBLEMS_MAX)
