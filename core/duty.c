@@ -21,12 +21,12 @@
 #define STOP_OFFSET_M  200.0
 #define SECONDS_OF_DAY 86400
 
-static const char *const road_words[] = {"unknown",       "expressway",     "urban_expressway", "city_no_line", "rural_no_line",
+const char *const duty_road_words[] = {"unknown",       "expressway",     "urban_expressway", "city_no_line", "rural_no_line",
                                          "city_one_lane", "rural_one_lane", "city_multi",       "rural_multi",  NULL}; /* by enum duty_road */
-static const char *const hazard_words[] = {"sharp_bend", "steep", "narrow_road", "narrow_bridge", "rail_crossing", "cliff", "water", NULL}; /* by bit */
+const char *const duty_hazard_words[] = {"sharp_bend", "steep", "narrow_road", "narrow_bridge", "rail_crossing", "cliff", "water", NULL}; /* by bit */
 static const char *const size_words[] = {"large", "medium", "small", NULL};          /* enum duty_size less 1 */
 static const char *const reason_words[] = {"traffic_control", "works", "disaster", "weather", "accident", NULL};
-static const char *const weather_words[] = {"ice_mud", "low_visibility", NULL}; /* enum duty_weather less 1 */
+const char *const duty_weather_words[] = {"ice_mud", "low_visibility", NULL}; /* enum duty_weather less 1 */
 
 /* The set with its two indexes: positions of the vehicles by id and by gateway. */
 struct read_set {
@@ -125,7 +125,7 @@ static bool read_segment(struct jdoc *d, const struct jdoc_at *at, double length
     int road = DUTY_ROAD_UNKNOWN;
     if (!jdoc_members(d, at, known) || !jdoc_real(d, at, "from_m", true, 0, length_m, &s->from_m) ||
         !jdoc_real(d, at, "to_m", true, 0, length_m * 1.01 + 10, &s->to_m) || !jdoc_int(d, at, "posted_kmh", false, 5, 120, &posted) ||
-        !jdoc_word(d, at, "road", false, road_words, &road))
+        !jdoc_word(d, at, "road", false, duty_road_words, &road))
         return false;
     if (s->from_m >= s->to_m)
         return jdoc_fail(d, at, RC_RANGE, "from_m %g is not before to_m %g: a segment runs forward", s->from_m, s->to_m);
@@ -143,7 +143,7 @@ static bool read_segment(struct jdoc *d, const struct jdoc_at *at, double length
         struct jdoc_at item;
         int bit;
         jdoc_item(&hazards, i, &item);
-        if (!jdoc_word_here(d, &item, hazard_words, &bit))
+        if (!jdoc_word_here(d, &item, duty_hazard_words, &bit))
             return false;
         s->hazards |= 1U << bit;
     }
@@ -473,7 +473,7 @@ static bool read_orders(struct jdoc *d, const struct jdoc_at *root, struct duty_
         int kind = 0;
         int64_t visibility = 0;
         jdoc_item(&list, s->orders, &item);
-        if (!jdoc_members(d, &item, known) || !jdoc_word(d, &item, "kind", true, weather_words, &kind) ||
+        if (!jdoc_members(d, &item, known) || !jdoc_word(d, &item, "kind", true, duty_weather_words, &kind) ||
             !read_window(d, &item, true, &o->from_ms, &o->to_ms) || !jdoc_int(d, &item, "visibility_m", false, 1, 10000, &visibility))
             return false;
         o->kind = (enum duty_weather)(kind + 1);

@@ -44,6 +44,9 @@ enum duty_hazard {
     DUTY_HAZARD_WATER = 1 << 6, /* 临水 */
 };
 
+/* The words of the JSON formats, NULL-terminated: by enum duty_road; by bit of enum duty_hazard; by enum duty_weather less 1. */
+extern const char *const duty_road_words[], *const duty_hazard_words[], *const duty_weather_words[];
+
 struct duty_segment {
     double from_m, to_m;  /* along the route's line, 0 <= from < to */
     int posted_kmh;       /* 0 = no sign known */
@@ -55,7 +58,7 @@ struct duty_stop {
     char id[DUTY_ID_MAX + 1];
     char name_zh[DUTY_NAME_MAX + 1], name_en[DUTY_NAME_MAX + 1];
     struct geo_pt at;
-    double along_m;   /* matched on the line at load, in the order given */
+    double along_m;   /* matched on the line at load, in the order given: never less than the stop before */
     int32_t offset_s; /* planned arrival after the run's start, >= 0, not falling */
 };
 
@@ -139,6 +142,7 @@ const struct duty_route *duty_route_at(const struct duty_set *s, const struct du
 const struct duty_segment *duty_segment_at(const struct duty_route *r, double along_m);
 
 const struct duty_permit *duty_permit_at(const struct duty_vehicle *v, int64_t time_ms);
+/* Of several in force the strictest: the one with the shortest visibility stated. */
 const struct duty_order *duty_order_at(const struct duty_set *s, enum duty_weather kind, int64_t time_ms);
 
 #endif

@@ -192,24 +192,41 @@ static bool find(struct jdoc *d, const struct jdoc_at *at, const char *key, bool
     return true;
 }
 
-bool jdoc_text(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, size_t min, size_t max, char *out)
+bool jdoc_string_here(struct jdoc *d, const struct jdoc_at *at, size_t min, size_t max, const char **out)
+{
+    if (d->rc != RC_OK)
+        return false;
+    if (!json_is_string(at->value))
+        return jdoc_fail(d, at, RC_INVALID, "is %s: must be a text", kind_of(at->value));
+    const char *text = json_string_value(at->value);
+    size_t n = json_string_length(at->value);
+    if (n == 0 && min > 0)
+        return jdoc_fail(d, at, RC_INVALID, "is empty: give %zu to %zu bytes", min, max);
+    if (n < min || n > max)
+        return jdoc_fail(d, at, RC_RANGE, "has %zu bytes: must have %zu to %zu", n, min, max);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return jdoc_fail(d, at, RC_INVALID, "has a control character: plain text only");
+    *out = text;
+    return true;
+}
+
+bool jdoc_string(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, size_t min, size_t max, const char **out)
 {
     struct jdoc_at m;
     bool there;
     if (!find(d, at, key, must, &m, &there) || !there)
         return d->rc == RC_OK;
-    if (!json_is_string(m.value))
-        return jdoc_fail(d, &m, RC_INVALID, "is %s: must be a text", kind_of(m.value));
-    const char *text = json_string_value(m.value);
-    size_t n = json_string_length(m.value);
-    if (n == 0 && min > 0)
-        return jdoc_fail(d, &m, RC_INVALID, "is empty: give %zu to %zu bytes", min, max);
-    if (n < min || n > max)
-        return jdoc_fail(d, &m, RC_RANGE, "has %zu bytes: must have %zu to %zu", n, min, max);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return jdoc_fail(d, &m, RC_INVALID, "has a control character: plain text only");
-    memcpy(out, text, n + 1);
+    return jdoc_string_here(d, &m, min, max, out);
+}
+
+bool jdoc_text(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, size_t min, size_t max, char *out)
+{
+    const char *text = NULL;
+    if (!jdoc_string(d, at, key, must, min, max, &text))
+        return false;
+    if (text != NULL)
+        memcpy(out, text, strlen(text) + 1);
     return true;
 }
 

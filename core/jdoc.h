@@ -51,9 +51,11 @@ void jdoc_item(const struct jdoc_at *at, size_t i, struct jdoc_at *ret);
 /*
  * Members of an object, all by name. What is not `must` leaves the result as it is when absent.
  *   text: min..max bytes of UTF-8 without control characters, NUL-terminated into out[max + 1]
+ *   string: the same, left where it is: it lives as long as the document
  *   word: index into words (NULL-terminated)
  */
 bool jdoc_text(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, size_t min, size_t max, char *out);
+bool jdoc_string(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, size_t min, size_t max, const char **out);
 bool jdoc_id(struct jdoc *d, const struct jdoc_at *at, const char *key, size_t max, char *out);
 bool jdoc_int(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, int64_t min, int64_t max, int64_t *out);
 bool jdoc_real(struct jdoc *d, const struct jdoc_at *at, const char *key, bool must, double min, double max, double *out);
@@ -62,6 +64,7 @@ bool jdoc_word(struct jdoc *d, const struct jdoc_at *at, const char *key, bool m
 
 /* The same for the value at itself. */
 bool jdoc_word_here(struct jdoc *d, const struct jdoc_at *at, const char *const *words, int *out);
+bool jdoc_string_here(struct jdoc *d, const struct jdoc_at *at, size_t min, size_t max, const char **out);
 bool jdoc_real_here(struct jdoc *d, const struct jdoc_at *at, double min, double max, double *out);
 
 #endif
