@@ -1,0 +1,56 @@
+/*
+ * uplink - the gateway's end of `schoolward.v1` (docs/protocol.md 1): one websocket to the server, kept up for ever. Sends what the outbox stored,
+ * alarms first, live records before the backlog, and tells the outbox what the server has on disk. Decides alone when to connect again and logs it.
+ *
+ * Rides on the caller's libuv loop; names are resolved in libuv's pool, because a resolver on a bad mobile network blocks for many seconds.
+ */
+#ifndef SCHOOLWARD_UPLINK_H
+#define SCHOOLWARD_UPLINK_H
+
+#include <uv.h>
+
+#include "../core/wire.h"
+#include "outbox.h"
+
+#define UPLINK_URL_MAX 255
+#define UPLINK_SECRET_MAX 255
+
+struct uplink;
+
+struct uplink_setup {
+    const char *url;     /* ws://host[:port][/path] or wss://...; path /gateway if none */
+    const char *ca_file; /* PEM of who may sign the server's certificate; "" = the system's */
+    const char *gateway; /* id, as the server knows it */
+    const char *secret;
+    struct outbox *outbox;
+    int64_t retry_min_ms, retry_max_ms; /* full jitter between 0 and min * 2^n, at most max */
+    int64_t refused_ms;                 /* pause after the server said that this gateway or its version is not welcome */
+    int ping_s, pong_s;                 /* nothing heard for ping_s: ping; nothing for another pong_s: the peer is dead */
+    int window;                         /* batches that may be un-acked at a time, 1..32 */
+    /* Fill what only the gateway knows: gateway, boot, firmware, duty, law, time_ms, clock. */
+    void (*hello)(void *arg, struct wire_hello *h);
+    /* Carry out an order; a short answer into message. Returns whether it was done. */
+    bool (*order)(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1]);
+    void *arg;
+};
+
+/* uplink_start - begin to connect. RC_OK; RC_INVALID the URL, RC_IO the TLS files, RC_NO_MEMORY: the reason in why. */
+enum rc uplink_start(uv_loop_t *loop, const struct uplink_setup *s, struct uplink **ret_u, char *why, size_t cap) RC_MUST_USE;
+/* Tell it that records up to last_seq may be sent (outbox_setup.on_stored). */
+void uplink_stored(struct uplink *u, enum event_lane lane, uint64_t last_seq);
+/* Say goodbye (1000), at most 2 s; then on_stopped. The outbox must live until then. */
+void uplink_stop(struct uplink *u, void (*on_stopped)(void *arg), void *arg);
+/* After the loop ended (libwebsockets frees its last part then). NULL is fine. */
+void uplink_free(struct uplink *u);
+
+/* uplink_url_check - whether url can be used. RC_OK; RC_INVALID with "problem: hint" in why. */
+enum rc uplink_url_check(const char *url, char *why, size_t cap) RC_MUST_USE;
+
+struct uplink_figures {
+    bool connected; /* welcomed */
+    uint64_t connects, batches, events, backlog_events, acks, refused, bytes;
+    int64_t ack_ms; /* of the newest ack: from the write to the ack */
+};
+void uplink_figures(const struct uplink *u, struct uplink_figures *ret_f);
+
+#endif
