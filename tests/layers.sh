@@ -11,7 +11,7 @@ RANKS = [
     (r'core/(event|geo|jdoc)\.[ch]$', 1),
     (r'core/(duty)\.[ch]$', 2),
     (r'core/(bus|law)\.[ch]$', 3),
-    (r'core/(wire)\.[ch]$', 3),
+    (r'core/(wire|wire_batch)\.[ch]$', 3),
     (r'core/(rules)\.[ch]$', 5),
     (r'core/rules/.*\.[ch]$', 5),
     (r'core/base/(clock)\.[ch]$', 6),
