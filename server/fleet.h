@@ -27,6 +27,7 @@ struct fleet_vehicle {
     int64_t received_ms;      /* wall time of the last message, 0 = never */
     uint8_t severity;         /* worst open finding, enum law_severity */
     uint16_t open_findings;
+    uint8_t open[LAW_RULES];  /* severity of the open finding of each rule, 0 = none */
     struct fleet_device device[FLEET_DEVICES_MAX];
     uint8_t devices;
     uint64_t version;         /* grows with every change a screen could show */

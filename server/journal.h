@@ -34,7 +34,9 @@ void journal_close(struct journal *j, void (*on_closed)(void *arg), void *arg); 
 enum rc journal_put(struct journal *j, const char *gateway, enum event_lane lane, int64_t arrival_ms, const void *frame, size_t n,
                     const struct wire_settled *settled, uint64_t *ret_ticket) RC_MUST_USE;
 
-/* The settled set as it was at the last commit, all-zero for an unknown gateway. At start, before the loop runs. */
+const char *journal_dir(const struct journal *j);
+
+/* The settled set with all frames handed in so far (at start: as it was at the last commit), all-zero for an unknown gateway. */
 void journal_settled(struct journal *j, const char *gateway, enum event_lane lane, struct wire_settled *ret_s);
 
 struct journal_row { /* one event as it came */

@@ -1,0 +1,419 @@
+#include "fleet.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LISTENERS_MAX = 8,
+    TICK_LAG_MS = 3000,    /* a bus may report two seconds in one message: do not tick past what is still under way */
+    LATE_BACK_MS = 600000, /* late data this much older than the late judge's newest begins a new story */
+    SNAPSHOT_LAYOUT = 1,
+};
+
+struct fleet_late { /* the judge of what came as backlog */
+    struct bus bus;
+    struct rules_memory memory;
+    struct rules_finding open[LAW_RULES]; /* newest form of each open finding; .change 0 = none */
+};
+
+struct fleet {
+    const struct law *law;
+    const struct duty_set *set;
+    struct fleet_vehicle *vehicle;
+    size_t vehicles;
+    uint32_t *by_gateway, *by_id; /* open addressing: index + 1 */
+    size_t slots;
+    struct fleet_listener listener[LISTENERS_MAX];
+    size_t listeners;
+    /* vehicles with an episode that time alone can move: dense list and the place of each in it (+ 1) */
+    uint32_t *pending, *place;
+    size_t pendings;
+    bool replaying;
+};
+
+/* --- finding a vehicle --- */
+
+static uint32_t text_hash(const char *s)
+{
+    uint32_t h = 2166136261U; /* FNV-1a */
+    for (; *s != '\0'; s++)
+        h = (h ^ (uint8_t)*s) * 16777619U;
+    return h ^ h >> 15;
+}
+
+static void slot_put(uint32_t *slot, size_t slots, const char *key, uint32_t v)
+{
+    size_t i = text_hash(key) & (slots - 1);
+    while (slot[i] != 0)
+        i = (i + 1) & (slots - 1);
+    slot[i] = v;
+}
+
+struct fleet_vehicle *fleet_by_gateway(struct fleet *f, const char *gateway)
+{
+    for (size_t i = text_hash(gateway) & (f->slots - 1); f->by_gateway[i] != 0; i = (i + 1) & (f->slots - 1))
+        if (strcmp(f->vehicle[f->by_gateway[i] - 1].duty->gateway, gateway) == 0)
+            return &f->vehicle[f->by_gateway[i] - 1];
+    return NULL;
+}
+
+struct fleet_vehicle *fleet_by_id(struct fleet *f, const char *vehicle_id)
+{
+    for (size_t i = text_hash(vehicle_id) & (f->slots - 1); f->by_id[i] != 0; i = (i + 1) & (f->slots - 1))
+        if (strcmp(f->vehicle[f->by_id[i] - 1].duty->id, vehicle_id) == 0)
+            return &f->vehicle[f->by_id[i] - 1];
+    return NULL;
+}
+
+enum rc fleet_new(const struct law *law, const struct duty_set *set, struct fleet **ret_f)
+{
+    struct fleet *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return RC_NO_MEMORY;
+    f->law = law;
+    f->set = set;
+    f->vehicles = set->vehicles;
+    f->slots = 16;
+    while (f->slots < f->vehicles * 2)
+        f->slots *= 2;
+    size_t n = f->vehicles > 0 ? f->vehicles : 1;
+    f->vehicle = calloc(n, sizeof *f->vehicle);
+    f->pending = calloc(n, sizeof *f->pending);
+    f->place = calloc(n, sizeof *f->place);
+    f->by_gateway = calloc(f->slots, sizeof *f->by_gateway);
+    f->by_id = calloc(f->slots, sizeof *f->by_id);
+    if (f->vehicle == NULL || f->pending == NULL || f->place == NULL || f->by_gateway == NULL || f->by_id == NULL) {
+        fleet_free(f);
+        return RC_NO_MEMORY;
+    }
+    for (size_t i = 0; i < f->vehicles; i++) {
+        struct fleet_vehicle *v = &f->vehicle[i];
+        v->index = (uint32_t)i;
+        v->duty = &set->vehicle[i];
+        v->limit_kmh = NAN;
+        v->persons = bus_persons(&v->bus, v->duty);
+        slot_put(f->by_id, f->slots, v->duty->id, (uint32_t)i + 1);
+        if (v->duty->gateway[0] != '\0')
+            slot_put(f->by_gateway, f->slots, v->duty->gateway, (uint32_t)i + 1);
+    }
+    *ret_f = f;
+    return RC_OK;
+}
+
+void fleet_free(struct fleet *f)
+{
+    if (f == NULL)
+        return;
+    for (size_t i = 0; f->vehicle != NULL && i < f->vehicles; i++)
+        free(f->vehicle[i].late);
+    free(f->vehicle);
+    free(f->pending);
+    free(f->place);
+    free(f->by_gateway);
+    free(f->by_id);
+    free(f);
+}
+
+enum rc fleet_listen(struct fleet *f, const struct fleet_listener *l)
+{
+    if (f->listeners == LISTENERS_MAX)
+        return RC_FULL;
+    f->listener[f->listeners++] = *l;
+    return RC_OK;
+}
+
+size_t fleet_count(const struct fleet *f)
+{
+    return f->vehicles;
+}
+
+struct fleet_vehicle *fleet_at(struct fleet *f, size_t index)
+{
+    return &f->vehicle[index];
+}
+
+const struct duty_set *fleet_duty(const struct fleet *f)
+{
+    return f->set;
+}
+
+const struct law *fleet_law(const struct fleet *f)
+{
+    return f->law;
+}
+
+/* --- judging --- */
+
+static void tell_finding(struct fleet *f, const struct fleet_vehicle *v, const struct rules_finding *x, bool late)
+{
+    for (size_t i = 0; i < f->listeners; i++)
+        if (f->listener[i].on_finding != NULL)
+            f->listener[i].on_finding(f->listener[i].arg, v, x, late, f->replaying);
+}
+
+static void count_open(struct fleet_vehicle *v)
+{
+    v->severity = LAW_NONE;
+    v->open_findings = 0;
+    for (size_t r = 0; r < LAW_RULES; r++) {
+        v->open_findings += v->open[r] != 0;
+        if (v->open[r] > v->severity)
+            v->severity = v->open[r];
+    }
+}
+
+/* Warnings are for the cab alone. */
+static bool for_office(const struct rules_finding *x)
+{
+    return x->change == RULES_OPENED || x->change == RULES_RAISED || x->change == RULES_CLOSED;
+}
+
+/* Does time alone move anything here? */
+static bool busy(const struct rules_memory *m)
+{
+    for (size_t r = 0; r < LAW_RULES; r++)
+        if (m->episode[r].state != 0)
+            return true;
+    return false;
+}
+
+static void pending_put(struct fleet *f, const struct fleet_vehicle *v)
+{
+    if (f->place[v->index] == 0) {
+        f->pending[f->pendings++] = v->index;
+        f->place[v->index] = (uint32_t)f->pendings;
+    }
+}
+
+static void pending_drop(struct fleet *f, uint32_t index)
+{
+    uint32_t at = f->place[index];
+    if (at == 0)
+        return;
+    uint32_t moved = f->pending[--f->pendings];
+    f->pending[at - 1] = moved;
+    f->place[moved] = at;
+    f->place[index] = 0;
+}
+
+static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct event *e)
+{
+    struct rules_finding out[RULES_OUT_MAX];
+    size_t n = rules_step(f->law, f->set, v->duty, &v->bus, e, &v->memory, out);
+    if (busy(&v->memory))
+        pending_put(f, v);
+    else
+        pending_drop(f, v->index);
+    if (n == 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (for_office(&out[i]))
+            v->open[out[i].rule] = out[i].change == RULES_CLOSED ? 0 : out[i].severity;
+    count_open(v);
+    v->version++;
+    for (size_t i = 0; i < n; i++)
+        if (for_office(&out[i]))
+            tell_finding(f, v, &out[i], false);
+}
+
+static void judge_late(struct fleet *f, struct fleet_vehicle *v, const struct event *e)
+{
+    struct rules_finding out[RULES_OUT_MAX];
+    if (v->late == NULL) {
+        v->late = calloc(1, sizeof *v->late);
+        if (v->late == NULL)
+            return; /* the event is in the journal; only its judgement is lost */
+    }
+    struct fleet_late *l = v->late;
+    if (e->time_ms < l->bus.time_ms - LATE_BACK_MS) {
+        fleet_caught_up(f, v); /* an older story begins: end this one */
+        judge_late(f, v, e);
+        return;
+    }
+    bus_apply(&l->bus, f->set, v->duty, e);
+    size_t n = rules_step(f->law, f->set, v->duty, &l->bus, e, &l->memory, out);
+    for (size_t i = 0; i < n; i++) {
+        if (!for_office(&out[i]))
+            continue;
+        l->open[out[i].rule] = out[i];
+        if (out[i].change == RULES_CLOSED)
+            l->open[out[i].rule].change = 0;
+        tell_finding(f, v, &out[i], true);
+    }
+}
+
+static void note_device(struct fleet_vehicle *v, const struct event *e)
+{
+    struct fleet_device *d = NULL;
+    for (size_t i = 0; i < v->devices && d == NULL; i++)
+        if (strcmp(v->device[i].name, e->health.name) == 0)
+            d = &v->device[i];
+    if (d == NULL) {
+        if (v->devices == FLEET_DEVICES_MAX)
+            return;
+        d = &v->device[v->devices++];
+        *d = (struct fleet_device){0};
+        memcpy(d->name, e->health.name, sizeof d->name);
+    }
+    if (e->time_ms < d->since_ms)
+        return;
+    if (d->state != e->health.state)
+        d->since_ms = e->time_ms;
+    d->kind = e->health.device;
+    d->state = e->health.state;
+}
+
+void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e, int64_t arrival_ms, bool late, bool replayed)
+{
+    f->replaying = replayed;
+    v->received_ms = arrival_ms;
+    if (late) {
+        judge_late(f, v, e);
+    } else {
+        bus_apply(&v->bus, f->set, v->duty, e);
+        v->version++;
+        if (e->kind == EVENT_COUNT || e->kind == EVENT_INPUTS)
+            v->persons = bus_persons(&v->bus, v->duty);
+        else if (e->kind == EVENT_HEALTH)
+            note_device(v, e);
+        judge_live(f, v, e);
+        if (e->kind == EVENT_FIX)
+            v->limit_kmh = rules_limit_kmh(f->law, f->set, v->duty, &v->bus);
+    }
+    for (size_t i = 0; i < f->listeners; i++)
+        if (f->listener[i].on_event != NULL)
+            f->listener[i].on_event(f->listener[i].arg, v, e, late);
+    f->replaying = false;
+}
+
+void fleet_caught_up(struct fleet *f, struct fleet_vehicle *v)
+{
+    if (v->late == NULL)
+        return;
+    /*
+     * The outage is over and what came after it is the live judge's. An episode of the backlog still open here ends where the backlog ends: if the
+     * breach goes on, the live judge has it as an episode of its own.
+     */
+    for (size_t r = 0; r < LAW_RULES; r++) {
+        struct rules_finding x = v->late->open[r];
+        if (x.change == 0)
+            continue;
+        x.change = RULES_CLOSED;
+        x.time_ms = x.closed_ms = v->late->bus.time_ms > x.time_ms ? v->late->bus.time_ms : x.time_ms;
+        tell_finding(f, v, &x, true);
+    }
+    free(v->late);
+    v->late = NULL;
+}
+
+void fleet_tick(struct fleet *f, int64_t now_ms)
+{
+    /* backwards: dropping the current one moves the last, already seen, into its place */
+    for (size_t i = f->pendings; i-- > 0;) {
+        struct fleet_vehicle *v = &f->vehicle[f->pending[i]];
+        struct event e = {.time_ms = now_ms - TICK_LAG_MS, .kind = EVENT_TICK, .clock = EVENT_CLOCK_SYSTEM};
+        if (e.time_ms <= v->bus.time_ms)
+            continue; /* it speaks for itself */
+        judge_live(f, v, &e);
+    }
+}
+
+void fleet_link(struct fleet *f, struct fleet_vehicle *v, bool connected, int64_t now_ms)
+{
+    v->connected = connected;
+    if (connected)
+        v->received_ms = now_ms;
+    v->version++;
+    for (size_t i = 0; i < f->listeners; i++)
+        if (f->listener[i].on_link != NULL)
+            f->listener[i].on_link(f->listener[i].arg, v);
+}
+
+/* --- snapshot: one record per vehicle that was ever heard, in this build's own layout --- */
+
+struct snapshot_head {
+    uint32_t layout, record;  /* SNAPSHOT_LAYOUT, sizeof(struct snapshot) */
+    uint32_t bus, memory;     /* sizes of what it is made of: another build is told from this one by them */
+    uint32_t rules, vehicles; /* LAW_RULES, records that follow */
+};
+struct snapshot {
+    char id[DUTY_ID_MAX + 1];
+    int64_t received_ms;
+    struct bus bus;
+    struct rules_memory memory;
+    struct fleet_device device[FLEET_DEVICES_MAX];
+    uint8_t devices, has_late, open[LAW_RULES];
+    struct fleet_late late;
+};
+
+enum rc fleet_snapshot(const struct fleet *f, void **ret_blob, size_t *ret_n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < f->vehicles; i++)
+        count += f->vehicle[i].received_ms != 0;
+    size_t n = sizeof(struct snapshot_head) + count * sizeof(struct snapshot);
+    uint8_t *blob = calloc(1, n);
+    if (blob == NULL)
+        return RC_NO_MEMORY;
+    struct snapshot_head h = {SNAPSHOT_LAYOUT, sizeof(struct snapshot), sizeof(struct bus), sizeof(struct rules_memory), LAW_RULES, (uint32_t)count};
+    memcpy(blob, &h, sizeof h);
+    uint8_t *at = blob + sizeof h;
+    for (size_t i = 0; i < f->vehicles; i++) {
+        const struct fleet_vehicle *v = &f->vehicle[i];
+        if (v->received_ms == 0)
+            continue;
+        struct snapshot s;
+        memset(&s, 0, sizeof s);
+        memcpy(s.id, v->duty->id, sizeof s.id);
+        s.received_ms = v->received_ms;
+        s.bus = v->bus;
+        s.memory = v->memory;
+        memcpy(s.device, v->device, sizeof s.device);
+        s.devices = v->devices;
+        memcpy(s.open, v->open, sizeof s.open);
+        s.has_late = v->late != NULL;
+        if (v->late != NULL)
+            s.late = *v->late;
+        memcpy(at, &s, sizeof s);
+        at += sizeof s;
+    }
+    *ret_blob = blob;
+    *ret_n = n;
+    return RC_OK;
+}
+
+enum rc fleet_restore(struct fleet *f, const void *blob, size_t n)
+{
+    struct snapshot_head h, want = {SNAPSHOT_LAYOUT, sizeof(struct snapshot), sizeof(struct bus), sizeof(struct rules_memory), LAW_RULES, 0};
+    if (n < sizeof h)
+        return RC_UNSUPPORTED;
+    memcpy(&h, blob, sizeof h);
+    want.vehicles = h.vehicles;
+    if (memcmp(&h, &want, sizeof h) != 0 || n != sizeof h + (size_t)h.vehicles * sizeof(struct snapshot))
+        return RC_UNSUPPORTED;
+    const uint8_t *at = (const uint8_t *)blob + sizeof h;
+    for (uint32_t i = 0; i < h.vehicles; i++, at += sizeof(struct snapshot)) {
+        struct snapshot s;
+        memcpy(&s, at, sizeof s);
+        s.id[DUTY_ID_MAX] = '\0';
+        struct fleet_vehicle *v = fleet_by_id(f, s.id);
+        if (v == NULL)
+            continue; /* no longer in the fleet */
+        v->received_ms = s.received_ms;
+        v->bus = s.bus;
+        v->memory = s.memory;
+        memcpy(v->device, s.device, sizeof v->device);
+        memcpy(v->open, s.open, sizeof v->open);
+        v->devices = s.devices <= FLEET_DEVICES_MAX ? s.devices : 0;
+        if (s.has_late && (v->late = malloc(sizeof *v->late)) != NULL)
+            *v->late = s.late;
+        v->persons = bus_persons(&v->bus, v->duty);
+        v->limit_kmh = v->bus.fix_ms != 0 ? rules_limit_kmh(f->law, f->set, v->duty, &v->bus) : NAN;
+        count_open(v);
+        if (busy(&v->memory))
+            pending_put(f, v);
+        v->version++;
+    }
+    return RC_OK;
+}
