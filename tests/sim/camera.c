@@ -117,6 +117,22 @@ static void take_frame(struct camera *c, const uint8_t *f, size_t n, int64_t now
     }
 }
 
+/* Returns the length, 0 for an escape that does not exist. */
+static size_t unescape(const uint8_t *in, size_t n, uint8_t *out)
+{
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t b = in[i];
+        if (b == 0x7D) {
+            if (++i == n || (in[i] != 0x01 && in[i] != 0x02))
+                return 0;
+            b = in[i] == 0x02 ? 0x7E : 0x7D;
+        }
+        out[m++] = b;
+    }
+    return m;
+}
+
 void camera_input(struct camera *c, const uint8_t *buf, size_t n, int64_t now_ms)
 {
     for (size_t i = 0; i < n; i++) {
@@ -124,14 +140,11 @@ void camera_input(struct camera *c, const uint8_t *buf, size_t n, int64_t now_ms
         if (b == 0x7E) {
             if (c->in_frame && c->in_n) {
                 uint8_t plain[CAMERA_FRAME_MAX];
-                size_t m = 0;
-                for (size_t k = 0; k < c->in_n; k++) {
-                    uint8_t v = c->in[k];
-                    if (v == 0x7D && k + 1 < c->in_n)
-                        v = c->in[++k] == 0x02 ? 0x7E : 0x7D;
-                    plain[m++] = v;
-                }
-                take_frame(c, plain, m, now_ms);
+                size_t m = unescape(c->in, c->in_n, plain);
+                if (m)
+                    take_frame(c, plain, m, now_ms);
+                else
+                    c->refused++;
             }
             c->in_frame = true;
             c->in_n = 0;

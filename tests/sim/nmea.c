@@ -73,7 +73,8 @@ static size_t put_gsv(char *out, size_t at, const char *talker, const struct sat
     return at;
 }
 
-static size_t put_gsa(char *out, size_t at, const struct sat sat[SKY], bool fix, double hdop)
+/* system: id of NMEA 4.11, 1 GPS, 4 BeiDou; without it a reader takes all of them for GPS. */
+static size_t put_gsa(char *out, size_t at, int system, const struct sat sat[SKY], bool fix, double hdop)
 {
     char body[120];
     int n = snprintf(body, sizeof body, "GNGSA,A,%d", fix ? 3 : 1);
@@ -85,7 +86,8 @@ static size_t put_gsa(char *out, size_t at, const struct sat sat[SKY], bool fix,
             n += snprintf(body + n, sizeof body - (size_t)n, ",");
     }
     if (n > 0 && (size_t)n < sizeof body)
-        snprintf(body + n, sizeof body - (size_t)n, ",%.1f,%.1f,%.1f", fix ? hdop * 1.7 : 99.9, fix ? hdop : 99.9, fix ? hdop * 1.4 : 99.9);
+        snprintf(body + n, sizeof body - (size_t)n, ",%.1f,%.1f,%.1f,%d", fix ? hdop * 1.7 : 99.9, fix ? hdop : 99.9, fix ? hdop * 1.4 : 99.9,
+                 system);
     return put(out, at, body);
 }
 
@@ -118,8 +120,8 @@ size_t nmea_epoch(char out[NMEA_EPOCH_MAX], const struct nmea_epoch *e)
         snprintf(body, sizeof body, "GNGGA,%s,,,,,0,00,99.9,,M,,M,,", clock);
         at = put(out, at, body);
     }
-    at = put_gsa(out, at, gps, e->fix, hdop);
-    at = put_gsa(out, at, bds, e->fix, hdop);
+    at = put_gsa(out, at, 1, gps, e->fix, hdop);
+    at = put_gsa(out, at, 4, bds, e->fix, hdop);
     at = put_gsv(out, at, "GP", gps);
     at = put_gsv(out, at, "GB", bds);
     return at < NMEA_EPOCH_MAX ? at : NMEA_EPOCH_MAX - 1;

@@ -1,5 +1,5 @@
 /*
- * nmea - what a GNSS receiver says once a second: RMC, GGA, GSA and GSV of GPS and BeiDou (NMEA 0183 4.10), with a sky that moves.
+ * nmea - what a GNSS receiver says once a second: RMC, GGA, GSA and GSV of GPS and BeiDou (NMEA 0183 4.11), with a sky that moves.
  */
 #ifndef SCHOOLWARD_SIM_NMEA_H
 #define SCHOOLWARD_SIM_NMEA_H
