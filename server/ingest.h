@@ -5,23 +5,46 @@
 #define SCHOOLWARD_INGEST_H
 
 #include <libwebsockets.h>
+#include <uv.h>
 
 #include "fleet.h"
 #include "journal.h"
 
+/* What a stranger can make us hold: */
+#define INGEST_PATH "/gateway"
+#define INGEST_HELLO_MS 10000            /* a connection that has not said Hello by then is closed */
+#define INGEST_SILENT_MS 60000           /* and one that says nothing at all for so long; it is pinged at half of it */
+#define INGEST_PARTS_MAX (32u << 20)     /* bytes of half received messages, all connections */
+#define INGEST_RX_BYTES 1024             /* libwebsockets' buffer per connection; longer messages come in pieces */
+#define INGEST_ACK_FRAMES 32             /* so many frames not yet acknowledged are acknowledged with the next commit */
+
 struct ingest;
 struct ingest_setup {
+    uv_loop_t *loop;
     struct fleet *fleet;
     struct journal *journal;
     size_t max_connections; /* 10..60000 */
     double rate_per_s;      /* messages per second and gateway, token bucket with 10 s of burst */
     uint64_t bytes_per_s;   /* likewise */
+    int64_t ack_ms;         /* live bulk data is acknowledged this long after it came (alarms and backlog: with their commit); 0..10000 */
 };
 enum rc ingest_new(const struct ingest_setup *s, struct ingest **ret_i) RC_MUST_USE;
-void ingest_free(struct ingest *i);
+void ingest_free(struct ingest *i);                                  /* after the lws context is gone */
 void ingest_protocol(struct ingest *i, struct lws_protocols *ret_p); /* "schoolward.v1" */
 void ingest_settled(struct ingest *i, uint64_t ticket);              /* from journal: send the acks that waited for it */
-/* Close all connections with 1012. */
+void ingest_tick(struct ingest *i);                                  /* once a second: time-outs, acks that are due */
+/* Close all connections with 1012; new ones are refused. */
 void ingest_drain(struct ingest *i);
+
+struct ingest_figures {
+    uint64_t frames, events;    /* accepted */
+    uint64_t repeats;           /* events dropped because they were there already */
+    uint64_t late;              /* events that came as backlog or old */
+    uint64_t acks;              /* sent */
+    uint64_t bytes;             /* of accepted frames */
+    uint64_t unauthorised, malformed, too_big, too_fast, silent, replaced, version, full; /* connections closed, by why */
+    size_t connections;
+};
+void ingest_figures(const struct ingest *i, struct ingest_figures *ret_f);
 
 #endif
