@@ -130,10 +130,24 @@ static char *reader(char *out, int cap, void *stream)
     return out;
 }
 
-static int on_value(void *arg, const char *head, const char *key, const char *text)
+/* libinih ends a value at " ;" by itself; people write " #" as well. */
+static size_t without_comment(const char *text)
+{
+    size_t n = strlen(text);
+    for (size_t i = 1; i < n; i++)
+        if (text[i] == '#' && (text[i - 1] == ' ' || text[i - 1] == '\t')) {
+            n = i;
+            while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
+                n--;
+        }
+    return n;
+}
+
+static int on_value(void *arg, const char *head, const char *key, const char *raw)
 {
     struct conf *c = arg;
-    char kind[WORD_MAX], name[WORD_MAX];
+    char kind[WORD_MAX], name[WORD_MAX], text[4096];
+    snprintf(text, sizeof text, "%.*s", (int)without_comment(raw), raw);
     if (*head == '\0') {
         problem(c, c->line, key, c->problems, "stands before the first [section]: move it into one");
         return 1;

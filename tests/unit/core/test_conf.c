@@ -71,7 +71,7 @@ static void configuration_with_lines(void **state)
     assert_int_equal(p.n, 1);
     assert_string_equal(p.text[0], "t.conf:10: host: is given twice (first in line 9): keep one");
 
-    static const char good[] = "[net]\nhost = here\nport = 99999\nprot = 5\n[device front]\nhost=a\n[stray]\nx=1\n";
+    static const char good[] = "[net]\nhost = here   # where\nport = 99999 ; too big\nprot = 5\n[device front]\nhost=a\n[stray]\nx=1\n";
     struct rec r = {0};
     p.n = 0;
     assert_int_equal(conf_read_text(good, sizeof good - 1, "t.conf", &c, &p), RC_OK);
@@ -95,6 +95,7 @@ static void configuration_with_lines(void **state)
     conf_apply(c, conf_find_section(c, "net", ""), TABLE, &r, &p);
     assert_int_equal(p.n, 0);
     assert_int_equal(r.port, 443);
+    assert_string_equal(r.host, "here");
     conf_apply(c, 1, TABLE, &r, &p);
     assert_int_equal(r.mode, 2);
     conf_free(c);
