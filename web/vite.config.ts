@@ -51,6 +51,7 @@ export default defineConfig({
         parent: resolve(root, 'parent/index.html')
       },
       output: {
+        chunkFileNames: ({ name }) => `assets/${name.replace(/\.vue.*$/, '').toLowerCase()}-[hash].js`,
         /* Names by library, so that an edit of ours leaves the big chunks in the browser's cache. */
         manualChunks(id) {
           if (id.includes('/node_modules/ol/') || id.includes('/node_modules/rbush/') || id.includes('/node_modules/pbf/')) return 'ol'

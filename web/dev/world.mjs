@@ -37,14 +37,17 @@ function makeRoute(i) {
 }
 
 function at(route, along_m) {
-  let rest = ((along_m % route.length_m) + route.length_m) % route.length_m
+  /* There and back again. */
+  const lap = ((along_m % (2 * route.length_m)) + 2 * route.length_m) % (2 * route.length_m)
+  const back = lap > route.length_m
+  let rest = back ? 2 * route.length_m - lap : lap
   for (let i = 1; i < route.line.length; i++) {
     const a = route.line[i - 1], b = route.line[i]
     const dx = (b[0] - a[0]) / M_LON, dy = (b[1] - a[1]) / M_LAT
     const leg = Math.hypot(dx, dy)
     if (rest <= leg || i === route.line.length - 1) {
       const t = Math.min(1, rest / leg)
-      return { lon: a[0] + (b[0] - a[0]) * t, lat: a[1] + (b[1] - a[1]) * t, deg: ((Math.atan2(dx, dy) * 180) / Math.PI + 360) % 360, limit: route.segments[i - 1].limit_kmh }
+      return { lon: a[0] + (b[0] - a[0]) * t, lat: a[1] + (b[1] - a[1]) * t, deg: ((Math.atan2(dx, dy) * 180) / Math.PI + (back ? 540 : 360)) % 360, limit: route.segments[i - 1].limit_kmh }
     }
     rest -= leg
   }
@@ -67,13 +70,13 @@ export function makeWorld(now = Date.now(), count = 42) {
   const buses = Array.from({ length: count }, (_, i) => ({
     i, id: `bus-${String(i + 1).padStart(2, '0')}`,
     plate: `桂B·${PLATES[i % 24]}${String(1024 + ((i * 3571) % 8900))}`,
-    route: routes[i % routes.length], offset_m: (i * 997) % 6000, base_kmh: 24 + ((i * 5) % 22),
+    route: routes[i % routes.length], offset_m: Math.floor(i / 6) * 1730 + i * 140, base_kmh: 24 + ((i * 5) % 22),
     rated: [36, 45, 56, 19][i % 4], load: 0.35 + ((i * 17) % 60) / 100
   }))
   const sick = { 4: 'stale', 5: 'offline', 6: 'no_fix', 7: 'never', 8: 'delayed', 15: 'stale', 22: 'offline' }
 
   const kmh = (b, ms) => {
-    if (b.i === 1) return 71 + 2 * Math.sin(ms / 9000)
+    if (b.i === 1) return 69 + 2 * Math.sin(ms / 9000)
     const wave = b.base_kmh + 9 * Math.sin(ms / 17000 + b.i) + 4 * Math.sin(ms / 5300 + b.i * 2)
     return Math.sin(ms / 60000 + b.i * 1.7) > 0.86 ? 0 : Math.max(4, wave)
   }
@@ -117,7 +120,7 @@ export function makeWorld(now = Date.now(), count = 42) {
   const min = 60_000
   addFinding({ bus: 0, rule: 'OVL-1', severity: 'critical', zh: '超员未达 20%', en: 'Overload below 20 %', value: 51, limit: 45, unit: 'persons', began_ms: now - 4.6 * min, points: 6, lead: true, audience: POL, cite: CITE.ovl, raised_ms: now - 3 * min })
   buses[0].rated = 45
-  addFinding({ bus: 1, rule: 'SPD-1', severity: 'high', zh: '超速 10%–20%', en: 'Speeding, 10–20 % over', value: 72.4, limit: 60, unit: 'km/h', began_ms: now - 1.4 * min, points: 3, audience: POL, cite: CITE.spd })
+  addFinding({ bus: 1, rule: 'SPD-1', severity: 'high', zh: '超速 10%–20%', en: 'Speeding, 10–20 % over', value: 70.4, limit: 60, unit: 'km/h', began_ms: now - 1.4 * min, points: 3, audience: POL, cite: CITE.spd })
   addFinding({ bus: 2, rule: 'RTE-1', severity: 'medium', zh: '偏离核准线路', en: 'Off the approved route', value: 316, limit: 50, unit: 'm', began_ms: now - 7.2 * min, cite: CITE.rte })
   addFinding({ bus: 9, rule: 'SPD-2', severity: 'high', zh: '危险路段超过 20 km/h', en: 'Over 20 km/h on a dangerous stretch', value: 34, limit: 20, unit: 'km/h', began_ms: now - 12 * min, audience: POL, cite: CITE.spd, ack: { by: '李警官', at_ms: now - 10 * min, note: '已通知中队在静兰桥头核查' } })
   addFinding({ bus: 11, rule: 'SPD-1', severity: 'low', zh: '超速 10% 以下', en: 'Speeding, less than 10 % over', value: 43, limit: 40, unit: 'km/h', began_ms: now - 21 * min, closed_ms: now - 20 * min, cite: CITE.spd, ack: { by: '值班员 02', at_ms: now - 19 * min, note: null } })

@@ -76,7 +76,7 @@ export const zh = {
   search: '搜索车牌、线路（按 /）',
   search_label: '搜索车辆',
   only_alarms: '只看告警',
-  only_stale: '只看失联陈旧',
+  only_stale: '只看陈旧',
   sort: '排序',
   sort_worst: '最需关注',
   sort_plate: '车牌',
@@ -111,7 +111,7 @@ export const zh = {
   min: '{n} 分钟',
   min_short: '{n} 分',
   hour_min: '{h} 小时 {m} 分',
-  now: '刚刚',
+  soon: '1 分钟内',
 
   severity_none: '正常',
   severity_low: '低',

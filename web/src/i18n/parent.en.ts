@@ -31,7 +31,7 @@ export const en: Record<keyof typeof zh, string> = {
   progress: 'Progress of the trip',
   progress_text: '{passed} of {total} stops passed',
   progress_mine: 'your stop',
-  progress_bus: 'bus',
+  progress_next: 'next stop',
   notice_arriving: 'Told you at {time}: the bus is arriving',
   notices: 'Notices',
   updated: 'Updated {time}',

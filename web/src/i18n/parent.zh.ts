@@ -30,7 +30,7 @@ export const zh = {
   progress: '行程进度',
   progress_text: '已过 {passed} 站，共 {total} 站',
   progress_mine: '您的站',
-  progress_bus: '校车在此',
+  progress_next: '下一站',
   notice_arriving: '{time} 已提醒：校车即将到站',
   notices: '提醒',
   updated: '更新于 {time}',

@@ -61,7 +61,7 @@ export class BusMap {
     this.dark = options.dark
     this.lang = options.lang
     const layer = (source: VectorSource, zIndex: number) =>
-      new VectorLayer({ source, zIndex, updateWhileAnimating: true, updateWhileInteracting: true })
+      new VectorLayer({ source, zIndex, declutter: 'labels', updateWhileAnimating: true, updateWhileInteracting: true })
     this.layers = [layer(this.line, 10), layer(this.driven, 11), layer(this.mark, 12), layer(this.buses as VectorSource, 20)]
     this.map = new OlMap({
       target: options.target,
@@ -131,6 +131,11 @@ export class BusMap {
     }
   }
 
+  /* The part of the map that a panel covers: what is centred is centred in the rest. */
+  setPadding(right: number, bottom: number): void {
+    this.map.getView().padding = [0, right, bottom, 0]
+  }
+
   setCutOff(cut: boolean): void {
     this.layers[3]!.setOpacity(cut ? 0.45 : 1)
   }
@@ -152,7 +157,7 @@ export class BusMap {
     route.stops.forEach((stop, i) => {
       const f = new Feature(new Point(fromLonLat([stop.lon, stop.lat])))
       f.setStyle(new Style({
-        image: new Circle({ radius: 6, fill: new Fill({ color: this.dark ? '#1a2027' : '#ffffff' }), stroke: new Stroke({ color: colour, width: 2.5 }) }),
+        image: new Circle({ radius: 6, fill: new Fill({ color: this.dark ? '#1a2027' : '#ffffff' }), stroke: new Stroke({ color: colour, width: 2.5 }), declutterMode: 'none' }),
         text: this.text(`${i + 1} ${this.lang === 'zh' ? stop.name_zh || stop.name_en : stop.name_en || stop.name_zh}`, 12, 0, -15)
       }))
       this.line.addFeature(f)
@@ -193,7 +198,7 @@ export class BusMap {
     const f = new Feature(new Point(fromLonLat([lon, lat])))
     const colour = this.colour(severity)
     const cross = (r: number, w: number, stroke: string) =>
-      new Style({ image: new Circle({ radius: r, stroke: new Stroke({ color: stroke, width: w }) }) })
+      new Style({ image: new Circle({ radius: r, stroke: new Stroke({ color: stroke, width: w }), declutterMode: 'none' }) })
     f.setStyle([cross(24, 5, this.dark ? '#0d1116' : '#ffffff'), cross(24, 2.5, colour), cross(4, 6, colour)])
     this.mark.addFeature(f)
   }
@@ -321,7 +326,7 @@ export class BusMap {
     let style = this.looks.get(key)
     if (!style) {
       const canvas = drawBus(look)
-      style = new Style({ image: new Icon({ img: canvas, width: MARK_PX, height: MARK_PX }) })
+      style = new Style({ image: new Icon({ img: canvas, width: MARK_PX, height: MARK_PX, declutterMode: 'none' }) })
       this.looks.set(key, style)
     }
     const z = severityRank(look.severity) * 10 + (selected ? 100 : 0)
@@ -337,8 +342,8 @@ export class BusMap {
     const alarms = list.filter((s) => s.row.vehicle.open_findings > 0).length
     const r = Math.min(22, 13 + Math.log2(list.length) * 2)
     const style = new Style({
-      image: new Circle({ radius: r, fill: new Fill({ color: this.dark ? '#1a2027' : '#ffffff' }), stroke: new Stroke({ color: this.colour(worst), width: alarms > 0 ? 4 : 2.5 }) }),
-      text: new Text({ text: alarms > 0 ? `${list.length}·${alarms}!` : String(list.length), font: '600 12px system-ui, sans-serif', fill: new Fill({ color: this.dark ? '#e6eaee' : '#14181c' }) }),
+      image: new Circle({ radius: r, fill: new Fill({ color: this.dark ? '#1a2027' : '#ffffff' }), stroke: new Stroke({ color: this.colour(worst), width: alarms > 0 ? 4 : 2.5 }), declutterMode: 'none' }),
+      text: new Text({ declutterMode: 'none', text: alarms > 0 ? `${list.length}·${alarms}!` : String(list.length), font: '600 12px system-ui, sans-serif', fill: new Fill({ color: this.dark ? '#e6eaee' : '#14181c' }) }),
       zIndex: severityRank(worst) * 10
     })
     return [style]
@@ -346,7 +351,7 @@ export class BusMap {
 
   private text(text: string, size: number, dx: number, dy: number, bold = false): Text {
     return new Text({
-      text, offsetX: dx, offsetY: dy, font: `${bold ? 700 : 500} ${size}px system-ui, "Noto Sans CJK SC", sans-serif`,
+      text, declutterMode: bold ? 'obstacle' : 'declutter', offsetX: dx, offsetY: dy, font: `${bold ? 700 : 500} ${size}px system-ui, "Noto Sans CJK SC", sans-serif`,
       fill: new Fill({ color: this.dark ? '#e6eaee' : '#14181c' }), stroke: new Stroke({ color: this.dark ? '#0d1116' : '#ffffff', width: 4 })
     })
   }

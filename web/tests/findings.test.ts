@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest'
+import { bySeverityThenAge, byUrgency, deskOf, durationOf, familyOf, Findings, mustSound } from '../src/findings'
+import { finding, NOW } from './make'
+
+const ack = { by: '张', at_ms: NOW, note: null }
+const ids = (list: { id: string }[]) => list.map((f) => f.id)
+
+describe('findings', () => {
+  it('severity first, then the one that waited longest', () => {
+    const list = [finding({ id: 'new', opened_ms: 20 }), finding({ id: 'old', opened_ms: 10 }), finding({ id: 'high', severity: 'high', opened_ms: 1 })]
+    expect(ids(list.sort(bySeverityThenAge))).toEqual(['old', 'new', 'high'])
+  })
+  it('the officer sees unfinished business first', () => {
+    const list = [
+      finding({ id: 'done', state: 'closed', closed_ms: NOW, ack }), finding({ id: 'unseen', state: 'closed', closed_ms: NOW, severity: 'critical' }),
+      finding({ id: 'handled', ack, severity: 'critical' }), finding({ id: 'low', severity: 'low' }), finding({ id: 'crit' })
+    ]
+    expect(ids(list.sort(byUrgency))).toEqual(['crit', 'low', 'handled', 'unseen', 'done'])
+  })
+  it('one that ended unseen still waits for somebody', () => {
+    expect(deskOf(finding({ state: 'closed', closed_ms: NOW }))).toBe('waiting')
+    expect(deskOf(finding({ ack }))).toBe('acknowledged')
+    expect(deskOf(finding({ state: 'closed', ack }))).toBe('closed')
+  })
+  it('only critical, open, unacknowledged news makes a sound', () => {
+    expect(mustSound(finding())).toBe(true)
+    for (const part of [{ severity: 'high' as const }, { state: 'closed' as const }, { ack }, { late: true }]) expect(mustSound(finding(part))).toBe(false)
+  })
+  it('an open one lasts until now, a closed one until its end', () => {
+    expect(durationOf(finding({ began_ms: NOW - 5000 }), NOW)).toBe(5000)
+    expect(durationOf(finding({ began_ms: NOW - 5000, closed_ms: NOW - 2000 }), NOW)).toBe(3000)
+  })
+  it('a newer state replaces the older one of the same finding', () => {
+    const store = new Findings()
+    const f = finding()
+    store.merge([f])
+    store.merge([{ ...f, ack }])
+    expect(store.all()).toHaveLength(1)
+    expect(store.get(f.id)?.ack).toEqual(ack)
+  })
+  it('is bounded, and never drops what is unfinished', () => {
+    const store = new Findings()
+    const open = finding({ opened_ms: 0 })
+    store.merge([open, ...Array.from({ length: 1000 }, (_, i) => finding({ state: 'closed', ack, opened_ms: i + 1 }))])
+    expect(store.all().length).toBe(401)
+    expect(store.get(open.id)).toBeDefined()
+    expect(Math.min(...store.all().filter((f) => f.state === 'closed').map((f) => f.opened_ms))).toBe(601)
+  })
+  it('families decide the glyph', () => {
+    expect(['OVL-2', 'SPD-3', 'RTE-1', 'SOS-1', 'XYZ-9'].map(familyOf)).toEqual(['overload', 'speed', 'route', 'sos', 'other'])
+  })
+})
