@@ -29,7 +29,10 @@ void device_stop(struct device *d, void (*on_stopped)(void *arg), void *arg);
 const char *device_name(const struct device *d);
 const struct driver *device_driver(const struct device *d);
 enum event_device_state device_state(const struct device *d);
-/* Queue an output (panel, vehicle state). RC_OK, RC_UNSUPPORTED the driver has none, RC_FULL 16 are waiting. Never blocks. */
+/*
+ * Set an output (buzzer, lamp) or hand the vehicle state down; never blocks. The newest of each kind counts: one that was not carried out yet is
+ * replaced, and buzzer and lamp are set again after the device was away. RC_OK, RC_UNSUPPORTED the driver has none.
+ */
 enum rc device_output(struct device *d, const struct driver_output *out) RC_MUST_USE;
 
 struct device_figures {

@@ -27,6 +27,11 @@ struct driver {
     int64_t silence_ms;         /* default: no input for this long is silence; 0 = never */
 
     /*
+     * check - whether the options make sense beyond their ranges (the register map can be read, the port name is one); NULL if nothing is to check.
+     *   why, cap  "problem: what to do"; returns RC_OK or RC_INVALID. Opens no device: --check-config calls it.
+     */
+    enum rc (*check)(const void *options, char *why, size_t cap);
+    /*
      * open - reach the device. Must not block longer than 2 s on the loop (threaded drivers: 10 s).
      *   options      as configured, options_size bytes, outlives the instance
      *   ret_state    the driver's own memory, given to the other functions
@@ -37,11 +42,11 @@ struct driver {
     enum rc (*open)(struct driver_ctx *ctx, const void *options, void **ret_state, int *ret_fd, char *why, size_t cap);
     /*
      * input - the descriptor is readable (or hung up). Read what is there, emit events, return soon.
-     *   returns  RC_OK something was understood; RC_AGAIN nothing whole yet; RC_INVALID bytes made no sense (counted, the device stays open);
-     *            RC_IO / RC_END the line is gone: device.c closes and opens again later
+     *   returns  RC_OK something was understood; RC_AGAIN nothing whole yet; RC_INVALID bytes made no sense, RC_TIMEOUT no answer (both
+     *            counted and told, the device stays open); RC_IO / RC_END the line is gone: device.c closes and opens again later
      */
     enum rc (*input)(void *state, char *why, size_t cap);
-    /* poll - one pass (threaded), or the periodic work of a loop driver. Same results as input. poll_ms: ret_next_ms. */
+    /* poll - one pass (threaded), or the periodic work of a loop driver; NULL if it has none. Same results as input; *ret_next_ms: when again. */
     enum rc (*poll)(void *state, int64_t now_mono_ms, int *ret_next_ms, char *why, size_t cap);
     /* output - set a named output ("buzzer", "lamp") or hand the vehicle state down; NULL if the device has none. Called on the device's own thread. */
     enum rc (*output)(void *state, const struct driver_output *out, char *why, size_t cap);
@@ -58,12 +63,20 @@ struct driver_output {
 
 /* --- functions used by drivers: their whole world --- */
 
-/* Hand an event up; callable from the driver's own thread. time_ms 0 = now by the gateway's clock. */
+/*
+ * Hand an event up; callable from the driver's own thread. time_ms 0 = now by the gateway's clock. A health event tells what the device says of
+ * itself (state and code; device.c fills in the rest): it holds until the next one, and while the line works.
+ */
 void driver_emit(struct driver_ctx *ctx, const struct event *e);
 /* The instance's name in the configuration. */
 const char *driver_name(const struct driver_ctx *ctx);
 /* Count something worth a metric ("crc_errors", "resyncs"); names are static strings, at most 8 different ones per device. */
 void driver_count(struct driver_ctx *ctx, const char *what, unsigned n);
+/*
+ * Memory of the instance, all-zero at first, that outlives close() and the next open(): totals, latches. NULL when there is none left.
+ * Always ask for the same size.
+ */
+void *driver_keep(struct driver_ctx *ctx, size_t size);
 int64_t driver_wall_ms(const struct driver_ctx *ctx);
 int64_t driver_mono_ms(const struct driver_ctx *ctx);
 /* True once the device shall stop: a threaded poll() must return within a second. */

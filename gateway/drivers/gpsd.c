@@ -1,0 +1,237 @@
+/*
+ * gpsd - positions from gpsd by libgps. One fix per receiver time: gpsd reports a second several times while its sentences come in, the most
+ * complete report of each is passed on. Reports without a fix are events as well, at most one per second. Says nothing of silence: device.c does.
+ */
+#include <errno.h>
+#include <gps.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "../driver.h"
+#include "../port.h"
+#include "fixpick.h"
+
+#define HOST_MAX   63
+#define DEVICE_MAX 127
+
+enum { TRUST_RECEIVER = 0, TRUST_REPAIR = 1 };
+
+struct gpsd_options {
+    char host[HOST_MAX + 1];
+    uint32_t port;
+    char device[DEVICE_MAX + 1];
+    int trust_time;
+    uint32_t settle_ms;
+};
+
+static const char *const trust_words[] = {"receiver", "repair", NULL};
+
+static const struct field gpsd_fields[] = {
+    {"host", FIELD_TEXT, FIELD_AT(struct gpsd_options, host), "", 1, HOST_MAX, NULL, "127.0.0.1", "numeric address of gpsd: looking up a name would block"},
+    {"port", FIELD_UINT, FIELD_AT(struct gpsd_options, port), "", 1, 65535, NULL, "2947", "its TCP port"},
+    {"device", FIELD_TEXT, FIELD_AT(struct gpsd_options, device), "", 0, DEVICE_MAX, NULL, "", "only reports of this receiver, e.g. /dev/gps0; empty: all"},
+    {"trust_time", FIELD_WORD, FIELD_AT(struct gpsd_options, trust_time), "", 0, 1, trust_words, "repair", "repair: undo a wrong 1024-week epoch; receiver: take its time as it is"},
+    {"settle_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, settle_ms), "ms", 20, 900, NULL, "250", "wait so long for a more complete report of the same time"},
+};
+
+struct gpsd {
+    struct driver_ctx *ctx;
+    const struct gpsd_options *opt;
+    struct gps_data_t g;
+    bool connected;
+    struct fixpick pick;
+    struct fixpick_setup setup;
+    double hdop; /* of the newest sky view, NAN unknown */
+    int satellites;
+    int64_t sky_mono_ms;
+    unsigned bad; /* unreadable lines in a row */
+};
+
+#define SKY_MAX_MS 10000 /* an older sky view says nothing about this fix */
+#define BAD_MAX    20    /* libgps stays stuck for ever on a line longer than its buffer */
+#define READ_MAX   2000  /* reports taken in one go */
+
+static int32_t scaled(double v, double by, double min, double max)
+{
+    if (!isfinite(v) || v * by < min || v * by > max)
+        return EVENT_UNKNOWN;
+    return (int32_t)lround(v * by);
+}
+
+static struct event_fix fix_of(const struct gpsd *s, int64_t mono_ms)
+{
+    const struct gps_fix_t *f = &s->g.fix;
+    struct event_fix e = {
+        .lat_e7 = scaled(f->latitude, 1e7, -9e8, 9e8),
+        .lon_e7 = scaled(f->longitude, 1e7, -1.8e9, 1.8e9),
+        .speed_mmps = scaled(f->speed, 1000, 0, 1e6),
+        .track_cdeg = scaled(f->track, 100, 0, 36000),
+        .alt_dm = scaled(f->altMSL, 10, -1e4, 1e6),
+        .hdop_d = EVENT_UNKNOWN,
+        .mode = (uint8_t)(f->mode >= MODE_NOT_SEEN && f->mode <= MODE_3D ? f->mode : MODE_NOT_SEEN),
+    };
+    if (e.track_cdeg == 36000)
+        e.track_cdeg = 0;
+    if (e.lat_e7 == EVENT_UNKNOWN || e.lon_e7 == EVENT_UNKNOWN || e.mode < EVENT_FIX_2D) {
+        e.lat_e7 = e.lon_e7 = EVENT_UNKNOWN;
+        if (e.mode >= EVENT_FIX_2D)
+            e.mode = EVENT_FIX_NONE; /* a fix without a position is none */
+    }
+    if (s->sky_mono_ms != 0 && mono_ms - s->sky_mono_ms <= SKY_MAX_MS) {
+        e.hdop_d = scaled(s->hdop, 10, 0, 999);
+        e.satellites = (uint8_t)(s->satellites > 63 ? 63 : s->satellites < 0 ? 0 : s->satellites);
+    }
+    return e;
+}
+
+static void take_report(struct gpsd *s)
+{
+    int64_t mono_ms = driver_mono_ms(s->ctx);
+    const timespec_t *t = &s->g.fix.time;
+    struct fixpick_report r = {.fix = fix_of(s, mono_ms)};
+    if ((s->g.set & TIME_SET) != 0 && t->tv_sec > 0)
+        r.time_ms = (int64_t)t->tv_sec * 1000 + (t->tv_nsec + 500000) / 1000000;
+    struct event e;
+    if (fixpick_take(&s->pick, &s->setup, &r, driver_wall_ms(s->ctx), mono_ms, &e) > 0)
+        driver_emit(s->ctx, &e);
+}
+
+static bool ours(const struct gpsd *s)
+{
+    return s->opt->device[0] == '\0' || strncmp(s->g.dev.path, s->opt->device, sizeof s->g.dev.path) == 0;
+}
+
+/* -1 may be a line libgps does not understand, or the end of the connection, which it reports with errno 0. */
+static bool still_there(const struct gpsd *s)
+{
+    char c;
+    ssize_t n = recv(s->g.gps_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
+}
+
+static enum rc gpsd_input(void *state, char *why, size_t cap)
+{
+    struct gpsd *s = state;
+    bool understood = false;
+    for (int i = 0; i < READ_MAX; i++) {
+        s->g.set = 0;
+        int n = gps_read(&s->g, NULL, 0);
+        if (n == 0)
+            break;
+        if (n < 0) {
+            if (still_there(s) && ++s->bad < BAD_MAX) {
+                driver_count(s->ctx, "bad_lines", 1);
+                continue;
+            }
+            snprintf(why, cap, "gpsd closed the connection: is it being restarted?");
+            return RC_END;
+        }
+        s->bad = 0;
+        if ((s->g.set & SATELLITE_SET) != 0 && ours(s)) {
+            s->hdop = s->g.dop.hdop;
+            s->satellites = s->g.satellites_used;
+            s->sky_mono_ms = driver_mono_ms(s->ctx);
+            understood = true;
+        }
+        if ((s->g.set & MODE_SET) != 0 && ours(s)) {
+            take_report(s);
+            understood = true;
+        }
+    }
+    return understood ? RC_OK : RC_AGAIN;
+}
+
+static enum rc gpsd_poll(void *state, int64_t now_ms, int *ret_next_ms, char *why, size_t cap)
+{
+    struct gpsd *s = state;
+    struct event e;
+    int64_t next_ms = -1;
+    (void)why;
+    (void)cap;
+    if (fixpick_due(&s->pick, &s->setup, now_ms, false, &e, &next_ms) > 0)
+        driver_emit(s->ctx, &e);
+    *ret_next_ms = next_ms < 0 || next_ms > 100 ? 100 : (int)next_ms;
+    return RC_AGAIN;
+}
+
+static void gpsd_close(void *state)
+{
+    struct gpsd *s = state;
+    struct event e;
+    int64_t next_ms;
+    if (s == NULL)
+        return;
+    if (s->connected) {
+        if (fixpick_due(&s->pick, &s->setup, 0, true, &e, &next_ms) > 0)
+            driver_emit(s->ctx, &e);
+        gps_close(&s->g); /* no WATCH_DISABLE before: it would write to a socket that may be dead */
+    }
+    free(s);
+}
+
+/* libgps connects blocking, for minutes if need be; on the loop only an address that answers may be given to it. */
+static enum rc probe(const struct gpsd_options *o, char *why, size_t cap)
+{
+    struct port_setup ps = {.baud = 9600, .data_bits = 8, .stop_bits = 1};
+    struct port *p = NULL;
+    snprintf(ps.path, sizeof ps.path, strchr(o->host, ':') != NULL ? "tcp:[%s]:%u" : "tcp:%s:%u", o->host, o->port);
+    enum rc rc = port_open(&ps, &p, why, cap);
+    if (rc == RC_INVALID) {
+        snprintf(why, cap, "host \"%s\" makes no sense: give gpsd's numeric address, usually 127.0.0.1", o->host);
+        return rc;
+    }
+    if (rc == RC_OK)
+        rc = port_ready(p, 1000);
+    port_close(p);
+    if (rc != RC_OK)
+        snprintf(why, cap, "no gpsd at %s port %u: is it running? (systemctl status gpsd)", o->host, o->port);
+    return rc == RC_OK ? RC_OK : RC_IO;
+}
+
+static enum rc gpsd_open(struct driver_ctx *ctx, const void *options, void **ret_state, int *ret_fd, char *why, size_t cap)
+{
+    const struct gpsd_options *o = options;
+    enum rc rc = probe(o, why, cap);
+    if (rc != RC_OK)
+        return rc;
+    struct gpsd *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return RC_NO_MEMORY;
+    s->ctx = ctx;
+    s->opt = o;
+    s->hdop = (double)NAN;
+    s->setup = (struct fixpick_setup){.repair = o->trust_time == TRUST_REPAIR, .settle_ms = o->settle_ms};
+    char port[8];
+    snprintf(port, sizeof port, "%u", o->port);
+    int e = gps_open(strcmp(o->host, "localhost") == 0 ? "127.0.0.1" : o->host, port, &s->g);
+    if (e != 0) {
+        snprintf(why, cap, "no gpsd at %s port %u (%s): is it running? (systemctl status gpsd)", o->host, o->port, gps_errstr(e));
+        free(s);
+        return RC_IO;
+    }
+    s->connected = true;
+    if (gps_stream(&s->g, WATCH_ENABLE | WATCH_JSON, NULL) != 0) {
+        snprintf(why, cap, "gpsd at %s port %u does not take the WATCH command: is it gpsd 3.x?", o->host, o->port);
+        gpsd_close(s);
+        return RC_IO;
+    }
+    *ret_state = s;
+    *ret_fd = s->g.gps_fd;
+    return RC_OK;
+}
+
+const struct driver driver_gpsd = {
+    .name = "gpsd",
+    .kind = EVENT_DEVICE_GNSS,
+    .options_size = sizeof(struct gpsd_options),
+    .options = gpsd_fields,
+    .options_n = sizeof gpsd_fields / sizeof *gpsd_fields,
+    .silence_ms = 5000,
+    .open = gpsd_open,
+    .input = gpsd_input,
+    .poll = gpsd_poll,
+    .close = gpsd_close,
+};
