@@ -1,0 +1,456 @@
+#include "gateway.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timex.h>
+
+#include "../core/base/clock.h"
+#include "../core/base/log.h"
+
+enum {
+    TICK_MS = 250,      /* hold times of the law are seconds; the panel has its own timer */
+    SECOND_MS = 1000,   /* vehicle data to cameras, T/JSATL 12: 1 Hz */
+    REFRESH_MS = 5000,  /* outputs are told again: a device that came back may have forgotten */
+    CLOCK_MS = 10000,   /* look at the system's clock */
+    LOSS_MS = 10000,    /* report what the outbox could not take */
+    GNSS_AGE_MS = 60000,
+    CLOCK_STEP_MS = 1500, /* a receiver's sentence comes up to a second after its time */
+    CLOCK_FIXES = 3,
+};
+/* No gateway of this program ran before it was written: a clock below this was never set, a receiver below it lost its week number. */
+static const int64_t epoch_ms = 1767225600000; /* 2026-01-01 */
+
+struct gateway {
+    uv_timer_t tick, panel_timer;
+    int closing;
+    struct outbox *outbox;
+    struct duty_file *duty;
+    char id[DUTY_ID_MAX + 1], boot[40];
+    struct device *device[GATEWAY_DEVICES_MAX];
+    size_t devices;
+
+    struct bus bus;
+    struct rules_memory memory;
+    int64_t event_mono_ms; /* when the newest event was folded: ticks go on from its time */
+    struct panel panel;
+    struct panel_signal told;
+    int64_t told_ms;
+
+    /* the gateway's clock: the system's, corrected by the receiver while nothing else disciplines it */
+    int64_t offset_ms;
+    uint8_t quality; /* enum event_clock */
+    bool ntp;
+    int64_t gnss_mono_ms; /* newest fix that agreed, 0 = none */
+    int odd_fixes;        /* in a row that did not agree */
+
+    int64_t second_ms, clock_ms, loss_ms;
+    uint64_t lost_said;
+    struct event_fix fix;
+    int64_t fix_ms, fix_mono_ms;
+    struct log_gate bad_gate, lost_gate, disk_gate;
+    struct gateway_figures figures;
+    void (*on_stopped)(void *arg);
+    void *stopped_arg;
+};
+
+static void judge(struct gateway *g, const struct event *e);
+
+/* --- the clock --- */
+
+static int64_t now_ms(const struct gateway *g)
+{
+    return clock_wall_ms() + g->offset_ms;
+}
+
+static bool system_clock_synced(void)
+{
+    struct timex t = {0};
+    return adjtimex(&t) != TIME_ERROR && (t.status & STA_UNSYNC) == 0;
+}
+
+static void store(struct gateway *g, const struct event *e, enum event_lane lane)
+{
+    if (g->outbox == NULL)
+        return;
+    enum rc rc = outbox_put(g->outbox, lane, e);
+    if (rc == RC_FULL) {
+        g->figures.lost++;
+        if (log_gate_trouble(&g->lost_gate, clock_mono_ms()))
+            log_error("gateway", "the disk is too slow or full: %" PRIu64 " records lost so far", g->figures.lost);
+    }
+}
+
+static void store_own(struct gateway *g, struct event e, enum event_lane lane)
+{
+    e.time_ms = now_ms(g);
+    e.clock = g->quality;
+    store(g, &e, lane);
+    judge(g, &e);
+}
+
+static void set_clock(struct gateway *g, int64_t offset_ms, uint8_t quality)
+{
+    int64_t by = offset_ms - g->offset_ms;
+    bool step = by != 0 || (quality >= EVENT_CLOCK_NTP) != (g->quality >= EVENT_CLOCK_NTP);
+    g->offset_ms = offset_ms;
+    g->quality = quality;
+    if (!step)
+        return;
+    if (by != 0)
+        log_notice("gateway", "clock set by %+.1f s from the GNSS receiver", (double)by / 1000.0);
+    store_own(g, (struct event){.kind = EVENT_CLOCK, .clock_set = {.offset_ms = by, .quality = quality}}, EVENT_LANE_BULK);
+}
+
+static void look_at_clock(struct gateway *g)
+{
+    g->ntp = system_clock_synced();
+    int64_t mono = clock_mono_ms();
+    bool gnss = g->gnss_mono_ms != 0 && mono - g->gnss_mono_ms < GNSS_AGE_MS;
+    if (g->ntp && g->offset_ms != 0)
+        set_clock(g, 0, gnss ? EVENT_CLOCK_GNSS : EVENT_CLOCK_NTP); /* chrony found its sources: it knows better from now on */
+    else if (gnss)
+        set_clock(g, g->offset_ms, EVENT_CLOCK_GNSS);
+    else if (g->ntp)
+        set_clock(g, 0, EVENT_CLOCK_NTP);
+    else
+        set_clock(g, g->offset_ms, now_ms(g) >= epoch_ms ? EVENT_CLOCK_SYSTEM : EVENT_CLOCK_NONE);
+}
+
+/*
+ * A receiver with a fix knows the time better than a computer whose battery is flat. One odd fix is not believed, nor a receiver that counts its weeks
+ * from the wrong thousand. While both agree, other events carry the receiver's quality too: records of one quality share a batch.
+ */
+static void learn_time(struct gateway *g, const struct event *e)
+{
+    if (e->clock != EVENT_CLOCK_GNSS || e->fix.mode < EVENT_FIX_2D || e->time_ms < epoch_ms)
+        return;
+    int64_t off = e->time_ms - now_ms(g);
+    if (off > -CLOCK_STEP_MS && off < CLOCK_STEP_MS) {
+        g->odd_fixes = 0;
+        g->gnss_mono_ms = clock_mono_ms();
+        if (g->quality != EVENT_CLOCK_GNSS)
+            look_at_clock(g);
+        return;
+    }
+    if (g->ntp || ++g->odd_fixes < CLOCK_FIXES)
+        return;
+    g->odd_fixes = 0;
+    g->gnss_mono_ms = clock_mono_ms();
+    set_clock(g, g->offset_ms + off, EVENT_CLOCK_GNSS);
+}
+
+/* --- the panel --- */
+
+static bool has_panel(const struct gateway *g, const struct device *d)
+{
+    const struct driver *driver = device_driver(d);
+    if (driver->output == NULL || driver->kind != EVENT_DEVICE_INPUTS)
+        return false;
+    return g->panel.opt.device[0] == '\0' || strcmp(g->panel.opt.device, device_name(d)) == 0;
+}
+
+static void output(struct gateway *g, struct device *d, enum driver_output_kind kind, bool on)
+{
+    struct driver_output out = {.kind = kind, .on = on};
+    if (device_output(d, &out) != RC_OK)
+        g->figures.outputs_lost++; /* 16 wait: the line is dead, its health event says so; told again each 5 s */
+}
+
+static void on_panel_timer(uv_timer_t *t);
+
+static void show(struct gateway *g)
+{
+    int64_t now = clock_mono_ms();
+    struct panel_signal s = panel_now(&g->panel, now);
+    bool again = g->told_ms == 0 || now - g->told_ms >= REFRESH_MS;
+    for (size_t i = 0; i < g->devices; i++) {
+        if (!has_panel(g, g->device[i]))
+            continue;
+        if (again || s.buzzer != g->told.buzzer)
+            output(g, g->device[i], DRIVER_OUT_BUZZER, s.buzzer);
+        if (again || s.lamp != g->told.lamp)
+            output(g, g->device[i], DRIVER_OUT_LAMP, s.lamp);
+    }
+    if (again)
+        g->told_ms = now;
+    g->told = s;
+    if (s.next_ms == INT64_MAX)
+        uv_timer_stop(&g->panel_timer);
+    else
+        uv_timer_start(&g->panel_timer, on_panel_timer, (uint64_t)(s.next_ms > now ? s.next_ms - now : 1), 0);
+}
+
+static void on_panel_timer(uv_timer_t *t)
+{
+    show(t->data);
+}
+
+static void speak(struct gateway *g, const struct rules_finding *f)
+{
+    char line[256];
+    if ((f->to & LAW_TO_CAB) == 0)
+        return;
+    const struct law_rule_text *rule = law_rule_at(g->duty->law, (enum law_rule)f->rule, f->time_ms);
+    if (rule == NULL)
+        return;
+    panel_text(f, rule, line, sizeof line);
+    log_notice("panel", "%s %s", law_rule_word((enum law_rule)f->rule), line);
+}
+
+/* --- judging --- */
+
+static void judge(struct gateway *g, const struct event *e)
+{
+    struct rules_finding found[RULES_OUT_MAX];
+    const struct duty_set *set = g->duty != NULL ? g->duty->set : NULL;
+    const struct duty_vehicle *v = g->duty != NULL ? g->duty->vehicle : NULL;
+    bus_apply(&g->bus, set, v, e);
+    if (g->duty == NULL)
+        return;
+    size_t n = rules_step(g->duty->law, set, v, &g->bus, e, &g->memory, found);
+    int64_t now = clock_mono_ms();
+    for (size_t i = 0; i < n; i++) {
+        g->figures.findings++;
+        panel_finding(&g->panel, &found[i], now);
+        speak(g, &found[i]);
+    }
+    if (n > 0)
+        show(g);
+}
+
+static void note_inputs(struct gateway *g, const struct event_inputs *in)
+{
+    bool pressed = (in->known & in->state & EVENT_IN_SOS) != 0;
+    if ((in->known & EVENT_IN_SOS) == 0 || pressed == g->panel.sos)
+        return;
+    panel_sos(&g->panel, pressed, clock_mono_ms());
+    log_notice("panel", pressed ? "一键报警已发出 · SOS sent" : "一键报警已复位 · SOS released");
+    show(g);
+}
+
+void gateway_event(void *arg, struct device *d, const struct event *given)
+{
+    struct gateway *g = arg;
+    struct event e = *given;
+    uint64_t began = uv_hrtime();
+    const char *field;
+    if (e.time_ms == 0 || e.clock <= EVENT_CLOCK_SYSTEM) { /* stamped by the system's clock as it came in */
+        e.time_ms = (e.time_ms == 0 ? clock_wall_ms() : e.time_ms) + g->offset_ms;
+        e.clock = g->quality;
+    }
+    if (e.kind == EVENT_TICK || event_check(&e, &field) != RC_OK) {
+        g->figures.bad++;
+        if (e.kind != EVENT_TICK && log_gate_trouble(&g->bad_gate, clock_mono_ms()))
+            log_warning("gateway", "%s: %s is outside its range, the record is dropped (%" PRIu64 " so far): check the device's register map or model",
+                        device_name(d), field, g->figures.bad);
+        return;
+    }
+    if (e.kind == EVENT_FIX)
+        learn_time(g, &e);
+    enum event_lane lane = event_lane_of(&e);
+    g->figures.events++;
+    g->figures.urgent += lane == EVENT_LANE_URGENT;
+    store(g, &e, lane);
+    if (e.kind == EVENT_FIX && event_fix_valid(&e.fix)) {
+        g->fix = e.fix;
+        g->fix_ms = e.time_ms;
+        g->fix_mono_ms = clock_mono_ms();
+    }
+    g->event_mono_ms = clock_mono_ms();
+    judge(g, &e);
+    if (e.kind == EVENT_INPUTS)
+        note_inputs(g, &e.inputs);
+    uint64_t took_us = (uv_hrtime() - began) / 1000;
+    if (took_us > g->figures.worst_us)
+        g->figures.worst_us = took_us;
+}
+
+/* --- what time brings --- */
+
+static void tell_cameras(struct gateway *g, int64_t mono)
+{
+    if (g->fix_mono_ms == 0 || mono - g->fix_mono_ms > 5000)
+        return; /* an old speed is worse than none: a camera judges by it */
+    struct driver_output out = {.kind = DRIVER_OUT_VEHICLE, .fix = g->fix, .fix_ms = g->fix_ms};
+    for (size_t i = 0; i < g->devices; i++) {
+        const struct driver *driver = device_driver(g->device[i]);
+        if (driver->kind == EVENT_DEVICE_CAMERA && driver->output != NULL && device_output(g->device[i], &out) != RC_OK)
+            g->figures.outputs_lost++;
+    }
+}
+
+static void report_losses(struct gateway *g)
+{
+    if (g->figures.lost == g->lost_said) {
+        if (log_gate_over(&g->lost_gate))
+            log_notice("gateway", "the disk keeps up again");
+        return;
+    }
+    uint64_t n = g->figures.lost - g->lost_said;
+    g->lost_said = g->figures.lost;
+    struct event e = {.kind = EVENT_HEALTH,
+                      .health = {.name = "outbox", .device = EVENT_DEVICE_STORE, .state = EVENT_DEVICE_FAILED, .code = n > INT32_MAX ? INT32_MAX : (int32_t)n}};
+    store_own(g, e, EVENT_LANE_URGENT); /* up, never down: the bulk queue is what is full */
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct gateway *g = t->data;
+    int64_t mono = clock_mono_ms();
+    if (g->bus.time_ms != 0) {
+        /* in the time of the events, so that a recording is judged in its own day */
+        struct event e = {.kind = EVENT_TICK, .clock = g->quality, .time_ms = g->bus.time_ms + (mono - g->event_mono_ms)};
+        g->event_mono_ms = mono;
+        judge(g, &e);
+    }
+    if (mono - g->second_ms >= SECOND_MS) {
+        g->second_ms = mono;
+        tell_cameras(g, mono);
+    }
+    if (mono - g->clock_ms >= CLOCK_MS) {
+        g->clock_ms = mono;
+        look_at_clock(g);
+    }
+    if (mono - g->loss_ms >= LOSS_MS) {
+        g->loss_ms = mono;
+        report_losses(g);
+    }
+    if (mono - g->told_ms >= REFRESH_MS)
+        show(g);
+}
+
+void gateway_trouble(struct gateway *g, const char *text)
+{
+    if (text != NULL && log_gate_trouble(&g->disk_gate, clock_mono_ms()))
+        log_error("outbox", "%s", text);
+    else if (text == NULL && log_gate_over(&g->disk_gate))
+        log_notice("outbox", "records are written again");
+    struct event e = {.kind = EVENT_HEALTH,
+                      .health = {.name = "outbox", .device = EVENT_DEVICE_STORE, .state = text != NULL ? EVENT_DEVICE_FAILED : EVENT_DEVICE_OK}};
+    store_own(g, e, EVENT_LANE_BULK);
+}
+
+/* --- the office --- */
+
+void gateway_hello(void *arg, struct wire_hello *h)
+{
+    const struct gateway *g = arg;
+    snprintf(h->boot, sizeof h->boot, "%s", g->boot);
+    snprintf(h->firmware, sizeof h->firmware, "%s", SCHOOLWARD_VERSION);
+    snprintf(h->duty, sizeof h->duty, "%s", g->duty != NULL ? g->duty->duty_version : "");
+    snprintf(h->law, sizeof h->law, "%s", g->duty != NULL ? g->duty->law_version : "");
+    h->time_ms = now_ms(g);
+    h->clock = g->quality;
+}
+
+bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1])
+{
+    struct gateway *g = arg;
+    switch ((enum wire_order_kind)order->kind) {
+    case WIRE_ORDER_TEXT:
+        log_notice("panel", "中心消息 · from the office: %s", order->text);
+        snprintf(message, WIRE_TEXT_MAX + 1, "shown");
+        return true;
+    case WIRE_ORDER_BUZZER:
+        for (size_t i = 0; i < g->devices; i++)
+            if (has_panel(g, g->device[i]) && device_state(g->device[i]) == EVENT_DEVICE_OK) {
+                panel_order(&g->panel, order->buzzer_ms, clock_mono_ms());
+                show(g);
+                snprintf(message, WIRE_TEXT_MAX + 1, "buzzer told");
+                return true;
+            }
+        snprintf(message, WIRE_TEXT_MAX + 1, "no buzzer answers");
+        return false;
+    case WIRE_ORDER_LOCATE:
+        if (g->fix_mono_ms == 0) {
+            snprintf(message, WIRE_TEXT_MAX + 1, "no fix since the start");
+            return false;
+        }
+        snprintf(message, WIRE_TEXT_MAX + 1, "%.6f,%.6f %" PRId64 " s ago", g->fix.lat_e7 / 1e7, g->fix.lon_e7 / 1e7,
+                 (clock_mono_ms() - g->fix_mono_ms) / 1000);
+        return true;
+    }
+    snprintf(message, WIRE_TEXT_MAX + 1, "not known to this version");
+    return false;
+}
+
+/* --- begin and end --- */
+
+enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gateway **ret_g)
+{
+    struct gateway *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        return RC_NO_MEMORY;
+    snprintf(g->id, sizeof g->id, "%s", s->id);
+    snprintf(g->boot, sizeof g->boot, "%016" PRIx64, (uint64_t)uv_hrtime() ^ ((uint64_t)clock_wall_ms() << 20));
+    g->panel.opt = *s->panel;
+    g->ntp = system_clock_synced();
+    g->quality = g->ntp ? EVENT_CLOCK_NTP : clock_wall_ms() >= epoch_ms ? EVENT_CLOCK_SYSTEM : EVENT_CLOCK_NONE;
+    g->clock_ms = g->loss_ms = clock_mono_ms();
+    uv_timer_init(loop, &g->tick);
+    uv_timer_init(loop, &g->panel_timer);
+    g->tick.data = g->panel_timer.data = g;
+    uv_timer_start(&g->tick, on_tick, TICK_MS, TICK_MS);
+    *ret_g = g;
+    return RC_OK;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    struct gateway *g = h->data;
+    if (--g->closing == 0 && g->on_stopped != NULL)
+        g->on_stopped(g->stopped_arg);
+}
+
+void gateway_stop(struct gateway *g, void (*on_stopped)(void *arg), void *arg)
+{
+    g->on_stopped = on_stopped;
+    g->stopped_arg = arg;
+    g->closing = 2;
+    uv_close((uv_handle_t *)&g->tick, on_closed);
+    uv_close((uv_handle_t *)&g->panel_timer, on_closed);
+}
+
+void gateway_free(struct gateway *g)
+{
+    if (g == NULL)
+        return;
+    duty_file_free(g->duty);
+    free(g);
+}
+
+void gateway_set_outbox(struct gateway *g, struct outbox *o)
+{
+    g->outbox = o;
+}
+
+void gateway_set_duty(struct gateway *g, struct duty_file *d)
+{
+    duty_file_free(g->duty);
+    g->duty = d;
+    g->memory = (struct rules_memory){0};
+    g->bus.route_ms = 0; /* an index into the old set */
+    g->bus.route = 0;
+    panel_reset(&g->panel);
+    show(g);
+}
+
+void gateway_attach(struct gateway *g, struct device *d)
+{
+    if (g->devices < GATEWAY_DEVICES_MAX)
+        g->device[g->devices++] = d;
+    if (has_panel(g, d))
+        g->told_ms = 0; /* tell it at the next tick */
+}
+
+void gateway_detach_all(struct gateway *g)
+{
+    g->devices = 0;
+}
+
+void gateway_figures(const struct gateway *g, struct gateway_figures *ret_f)
+{
+    *ret_f = g->figures;
+}

@@ -1,0 +1,50 @@
+/*
+ * gateway - the heart of the program on the bus: takes the events of all devices, gives them their time and lane, hands them to the outbox, judges them
+ * by the local law and lets the panel speak, all within the same pass of the loop. Knows no hardware, no socket, no file.
+ */
+#ifndef SCHOOLWARD_GATEWAY_H
+#define SCHOOLWARD_GATEWAY_H
+
+#include <uv.h>
+
+#include "device.h"
+#include "duty_file.h"
+#include "outbox.h"
+#include "panel.h"
+
+#define GATEWAY_DEVICES_MAX 16
+
+struct gateway;
+
+struct gateway_setup {
+    const char *id;
+    const struct panel_options *panel;
+};
+
+enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gateway **ret_g) RC_MUST_USE;
+void gateway_stop(struct gateway *g, void (*on_stopped)(void *arg), void *arg);
+void gateway_free(struct gateway *g); /* after the loop ended; NULL is fine */
+
+/* Where events go from now on; NULL: nowhere (it is stopping). */
+void gateway_set_outbox(struct gateway *g, struct outbox *o);
+/* Judge by this from now on; takes ownership. NULL: no judging. Findings of the old one are forgotten, counts and doors are kept. */
+void gateway_set_duty(struct gateway *g, struct duty_file *d);
+/* A device that may have a buzzer, a lamp or want the vehicle's speed. */
+void gateway_attach(struct gateway *g, struct device *d);
+void gateway_detach_all(struct gateway *g);
+
+/* device_setup.on_event, arg is the gateway. */
+void gateway_event(void *arg, struct device *d, const struct event *e);
+/* outbox_setup.on_trouble: a health event of the store. */
+void gateway_trouble(struct gateway *g, const char *text);
+/* uplink_setup.hello and .order, arg is the gateway. */
+void gateway_hello(void *arg, struct wire_hello *h);
+bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1]);
+
+struct gateway_figures {
+    uint64_t events, urgent, bad, lost, findings, outputs_lost;
+    uint64_t worst_us; /* longest time from taking an event to having told the panel's device */
+};
+void gateway_figures(const struct gateway *g, struct gateway_figures *ret_f);
+
+#endif

@@ -1,0 +1,456 @@
+/*
+ * schoolward-gateway - the program on the bus. Reads its options and configuration, then starts its parts in order and ends them in the reverse order.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "gateway.h"
+
+#define SETS_MAX 64
+
+static const char help[] =
+    "schoolward-gateway - reads the devices of a school bus, keeps and sends what they say, warns the driver\n"
+    "\n"
+    "  --config FILE         configuration (default /etc/schoolward/gateway.conf)\n"
+    "  --set SECTION.KEY=V   override one value; a device's as device.NAME.KEY=V; may be repeated\n"
+    "  --replay FILE         also play a recording as device 'replay'\n"
+    "  --check-config        tell every problem as file:line: key: problem: hint; exit 0 or 78\n"
+    "  --print-config        the configuration in effect, with units, ranges and defaults\n"
+    "  --version, --help\n"
+    "\n"
+    "Signals: SIGTERM and SIGINT end it in order, SIGHUP reads duty and law again, SIGUSR1 logs figures.\n"
+    "Exit: 0 ended in order, 64 usage, 71 system, 73 cannot create, 74 input/output, 78 configuration.\n";
+
+struct options {
+    const char *config;
+    const char *set[SETS_MAX];
+    size_t sets;
+    bool check, print;
+};
+
+struct program {
+    struct config *config;
+    uv_loop_t loop;
+    uv_signal_t term, interrupt, hup, usr1;
+    uv_timer_t watchdog;
+    struct gateway *gateway;
+    struct outbox *outbox;
+    struct uplink *uplink;
+    struct device *device[CONFIG_DEVICES_MAX];
+    size_t devices, devices_stopping;
+    int own_closing;
+    bool ending;
+};
+
+/* --- duty --- */
+
+static void load_duty(struct program *p, bool again)
+{
+    char why[512];
+    struct duty_file *d = NULL;
+    const struct config_gateway *c = &p->config->gateway;
+    if (c->duty_file[0] == '\0') {
+        log_warning("duty", "no duty_file is configured: positions and alarms are sent, but nothing is judged in the cab");
+        return;
+    }
+    enum rc rc = duty_file_read(c->duty_file, c->law_file, c->id, &d, why, sizeof why);
+    if (rc == RC_OK) {
+        log_notice("duty", "%s: version %s, law %s", c->duty_file, d->duty_version, d->law_version);
+        gateway_set_duty(p->gateway, d);
+    } else if (rc == RC_NOT_FOUND && !again) {
+        log_warning("duty", "%s: positions and alarms are sent, but nothing is judged in the cab until it is there (then SIGHUP)", why);
+    } else {
+        log_error("duty", "refused: %s; %s", why, again ? "the one read before stays" : "nothing is judged in the cab");
+    }
+}
+
+/* --- callbacks between the parts --- */
+
+static void on_stored(void *arg, enum event_lane lane, uint64_t last_seq)
+{
+    struct program *p = arg;
+    if (p->uplink != NULL)
+        uplink_stored(p->uplink, lane, last_seq);
+}
+
+static void on_trouble(void *arg, const char *text)
+{
+    struct program *p = arg;
+    gateway_trouble(p->gateway, text);
+}
+
+static void log_figures(const struct program *p)
+{
+    struct gateway_figures g;
+    struct outbox_figures o = {0};
+    struct uplink_figures u = {0};
+    gateway_figures(p->gateway, &g);
+    if (p->outbox != NULL)
+        outbox_figures(p->outbox, &o);
+    if (p->uplink != NULL)
+        uplink_figures(p->uplink, &u);
+    log_notice("main", "events=%" PRIu64 " urgent=%" PRIu64 " bad=%" PRIu64 " lost=%" PRIu64 " findings=%" PRIu64 " worst_us=%" PRIu64, g.events, g.urgent, g.bad,
+               g.lost, g.findings, g.worst_us);
+    log_notice("main", "stored=%" PRIu64 " acked=%" PRIu64 " given_up=%" PRIu64 " waiting=%" PRIu64 "+%" PRIu64 " commits=%" PRIu64 " disk_bytes=%" PRIu64,
+               o.stored, o.acked, o.given_up, o.waiting[0], o.waiting[1], o.commits, o.bytes_written);
+    log_notice("main", "connected=%d connects=%" PRIu64 " batches=%" PRIu64 " sent=%" PRIu64 " backlog=%" PRIu64 " acks=%" PRIu64 " sent_bytes=%" PRIu64
+               " ack_ms=%" PRId64, u.connected, u.connects, u.batches, u.events, u.backlog_events, u.acks, u.bytes, u.ack_ms);
+}
+
+/* --- the end, step by step in the reverse order of the start --- */
+
+static void end_gateway(void *arg);
+static void end_outbox(void *arg);
+static void end_uplink(void *arg);
+
+static void on_own_closed(uv_handle_t *h)
+{
+    struct program *p = h->data;
+    if (--p->own_closing == 0)
+        log_notice("main", "ended");
+}
+
+static void end_own(void *arg) /* 1. the program's own handles: the loop has nothing left then */
+{
+    struct program *p = arg;
+    uv_handle_t *all[] = {(uv_handle_t *)&p->term, (uv_handle_t *)&p->interrupt, (uv_handle_t *)&p->hup, (uv_handle_t *)&p->usr1,
+                          (uv_handle_t *)&p->watchdog};
+    p->own_closing = (int)(sizeof all / sizeof all[0]);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        uv_close(all[i], on_own_closed);
+}
+
+static void end_gateway(void *arg) /* 2. */
+{
+    struct program *p = arg;
+    p->outbox = NULL;
+    gateway_stop(p->gateway, end_own, p);
+}
+
+static void end_outbox(void *arg) /* 3. commits what is open */
+{
+    struct program *p = arg;
+    log_figures(p);
+    gateway_set_outbox(p->gateway, NULL);
+    outbox_stop(p->outbox, end_gateway, p);
+}
+
+static void end_uplink(void *arg) /* 4. says goodbye */
+{
+    struct program *p = arg;
+    if (p->uplink != NULL)
+        uplink_stop(p->uplink, end_outbox, p);
+    else
+        end_outbox(p);
+}
+
+static void on_device_ended(void *arg)
+{
+    struct program *p = arg;
+    if (--p->devices_stopping == 0)
+        end_uplink(p);
+}
+
+static void end(struct program *p) /* 5. devices first: nothing new comes in */
+{
+    if (p->ending)
+        return;
+    p->ending = true;
+    sd_notify(0, "STOPPING=1");
+    gateway_detach_all(p->gateway);
+    p->devices_stopping = p->devices;
+    if (p->devices == 0)
+        end_uplink(p);
+    for (size_t i = p->devices; i > 0; i--)
+        device_stop(p->device[i - 1], on_device_ended, p);
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+    struct program *p = s->data;
+    if (number == SIGHUP) {
+        load_duty(p, true);
+    } else if (number == SIGUSR1) {
+        log_figures(p);
+    } else {
+        log_notice("main", "%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
+        end(p);
+    }
+}
+
+static void on_watchdog(uv_timer_t *t)
+{
+    (void)t;
+    sd_notify(0, "WATCHDOG=1");
+}
+
+/* --- the start --- */
+
+static int start_own(struct program *p)
+{
+    struct {
+        uv_signal_t *handle;
+        int number;
+    } signals[] = {{&p->term, SIGTERM}, {&p->interrupt, SIGINT}, {&p->hup, SIGHUP}, {&p->usr1, SIGUSR1}};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        uv_signal_init(&p->loop, signals[i].handle);
+        signals[i].handle->data = p;
+        uv_signal_start(signals[i].handle, on_signal, signals[i].number);
+    }
+    uint64_t watchdog_us = 0;
+    uv_timer_init(&p->loop, &p->watchdog);
+    p->watchdog.data = p;
+    if (sd_watchdog_enabled(0, &watchdog_us) > 0) /* half the time-out, sd_watchdog_enabled(3) */
+        uv_timer_start(&p->watchdog, on_watchdog, watchdog_us / 2000, watchdog_us / 2000);
+    return EX_OK;
+}
+
+static int start_gateway(struct program *p)
+{
+    struct gateway_setup s = {.id = p->config->gateway.id, .panel = &p->config->panel};
+    if (gateway_start(&p->loop, &s, &p->gateway) != RC_OK)
+        return EX_OSERR;
+    load_duty(p, false);
+    return EX_OK;
+}
+
+static int start_outbox(struct program *p)
+{
+    char path[CONFIG_PATH_MAX + 16], why[512] = "out of memory";
+    const char *dir = p->config->gateway.state_dir;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        log_error("main", "state_dir %s cannot be made: %s: make it, or choose another one", dir, strerror(errno));
+        return EX_CANTCREAT;
+    }
+    snprintf(path, sizeof path, "%s/outbox.db", dir);
+    struct outbox_setup s = {.path = path,
+                             .group_ms = p->config->outbox.group_ms,
+                             .max_bytes = p->config->outbox.max_mb << 20,
+                             .on_stored = on_stored,
+                             .on_trouble = on_trouble,
+                             .arg = p};
+    enum rc rc = outbox_start(&p->loop, &s, &p->outbox, why, sizeof why);
+    if (rc != RC_OK) {
+        log_error("main", "%s", why);
+        return EX_IOERR;
+    }
+    gateway_set_outbox(p->gateway, p->outbox);
+    return EX_OK;
+}
+
+static int start_uplink(struct program *p)
+{
+    char secret[UPLINK_SECRET_MAX + 1], why[512] = "out of memory";
+    const struct config *c = p->config;
+    if (c->gateway.server[0] == '\0') {
+        log_warning("main", "no server is configured: records are kept in %s, nothing is sent", c->gateway.state_dir);
+        return EX_OK;
+    }
+    if (config_secret(c, secret, why, sizeof why) != RC_OK) {
+        log_error("main", "%s", why);
+        return EX_CONFIG;
+    }
+    struct uplink_setup s = {.url = c->gateway.server,
+                             .ca_file = c->gateway.ca_file,
+                             .gateway = c->gateway.id,
+                             .secret = secret,
+                             .outbox = p->outbox,
+                             .retry_min_ms = c->uplink.retry_min_ms,
+                             .retry_max_ms = c->uplink.retry_max_ms,
+                             .refused_ms = c->uplink.refused_ms,
+                             .ping_s = (int)c->uplink.ping_s,
+                             .pong_s = (int)c->uplink.pong_s,
+                             .window = (int)c->uplink.window,
+                             .hello = gateway_hello,
+                             .order = gateway_order,
+                             .arg = p->gateway};
+    enum rc rc = uplink_start(&p->loop, &s, &p->uplink, why, sizeof why);
+    explicit_bzero(secret, sizeof secret);
+    if (rc != RC_OK) {
+        log_error("main", "%s", why);
+        return EX_CONFIG;
+    }
+    return EX_OK;
+}
+
+static int start_devices(struct program *p)
+{
+    for (size_t i = 0; i < p->config->devices; i++) {
+        const struct config_device *c = &p->config->device[i];
+        struct device_setup s = {.name = c->name,
+                                 .driver = c->driver,
+                                 .options = c->options,
+                                 .silence_ms = c->silence_ms,
+                                 .on_event = gateway_event,
+                                 .arg = p->gateway};
+        if (device_start(&p->loop, &s, &p->device[p->devices]) != RC_OK) {
+            log_error("main", "device %s cannot be started: out of memory or threads", c->name);
+            return EX_OSERR;
+        }
+        gateway_attach(p->gateway, p->device[p->devices++]);
+    }
+    if (p->devices == 0)
+        log_warning("main", "no [device NAME] is configured: nothing will be read");
+    return EX_OK;
+}
+
+static void prepare_process(void)
+{
+    struct rlimit files = {256, 256}, cores = {0, 0};
+    signal(SIGPIPE, SIG_IGN);
+    umask(077);
+    setrlimit(RLIMIT_NOFILE, &files);
+    setrlimit(RLIMIT_CORE, &cores); /* a core would hold the secret and where children are */
+    prctl(PR_SET_DUMPABLE, 0);
+    setenv("UV_THREADPOOL_SIZE", "1", 0); /* only names are resolved there */
+    mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more than all our data */
+}
+
+static int run(struct config *config)
+{
+    struct program *p = calloc(1, sizeof *p);
+    if (p == NULL || uv_loop_init(&p->loop) != 0)
+        return EX_OSERR;
+    p->config = config;
+    int (*const start[])(struct program *) = {start_own, start_gateway, start_outbox, start_uplink, start_devices};
+    int status = EX_OK;
+    for (size_t i = 0; i < sizeof start / sizeof start[0] && status == EX_OK; i++)
+        status = start[i](p);
+    if (status != EX_OK)
+        return status; /* nothing is open that the end of the process does not close; what was stored is stored */
+    log_notice("main", "schoolward-gateway %s, gateway %s, %zu devices", SCHOOLWARD_VERSION, config->gateway.id, p->devices);
+    sd_notify(0, "READY=1");
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    uplink_free(p->uplink);
+    gateway_free(p->gateway);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    if (uv_loop_close(&p->loop) != 0)
+        log_warning("main", "the loop still had handles at the end");
+    free(p);
+    return status;
+}
+
+/* --- options --- */
+
+static int tell_problems(const struct conf_problems *problems)
+{
+    for (size_t i = 0; i < problems->n && i < CONF_PROBLEMS_MAX; i++)
+        fprintf(stderr, "%s\n", problems->text[i]);
+    if (problems->n > CONF_PROBLEMS_MAX)
+        fprintf(stderr, "and %zu more\n", problems->n - CONF_PROBLEMS_MAX);
+    return EX_CONFIG;
+}
+
+/* Files the configuration names, as far as --check-config can judge them. */
+static int check_files(const struct config *c, const char *name)
+{
+    char why[512], secret[UPLINK_SECRET_MAX + 1];
+    struct duty_file *d = NULL;
+    int status = EX_OK;
+    if (c->gateway.server[0] != '\0' && config_secret(c, secret, why, sizeof why) != RC_OK) {
+        fprintf(stderr, "%s: secret_file: %s\n", name, why);
+        status = EX_CONFIG;
+    }
+    explicit_bzero(secret, sizeof secret);
+    if (c->gateway.ca_file[0] != '\0' && access(c->gateway.ca_file, R_OK) != 0) {
+        fprintf(stderr, "%s: ca_file: %s: %s\n", name, c->gateway.ca_file, strerror(errno));
+        status = EX_CONFIG;
+    }
+    if (c->gateway.duty_file[0] == '\0')
+        return status;
+    enum rc rc = duty_file_read(c->gateway.duty_file, c->gateway.law_file, c->gateway.id, &d, why, sizeof why);
+    if (rc == RC_NOT_FOUND) {
+        fprintf(stderr, "note: %s: nothing will be judged in the cab until it is there\n", why);
+    } else if (rc != RC_OK) {
+        fprintf(stderr, "%s: duty_file, law_file: %s\n", name, why);
+        status = EX_CONFIG;
+    }
+    duty_file_free(d);
+    return status;
+}
+
+static int usage(const char *what, const char *value)
+{
+    fprintf(stderr, "schoolward-gateway: %s%s%s\ntry schoolward-gateway --help\n", what, value != NULL ? ": " : "", value != NULL ? value : "");
+    return EX_USAGE;
+}
+
+/* Returns -1 to go on, otherwise the exit status. */
+static int read_options(int argc, char **argv, struct options *o)
+{
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+                                          {"replay", required_argument, NULL, 'r'}, {"check-config", no_argument, NULL, 'k'},
+                                          {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
+                                          {"help", no_argument, NULL, 'h'},         {0}};
+    static char replay[CONFIG_PATH_MAX + 32];
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        switch (c) {
+        case 'c': o->config = optarg; break;
+        case 's':
+        case 'r':
+            if (o->sets + 2 > SETS_MAX)
+                return usage("too many --set", NULL);
+            if (c == 's') {
+                o->set[o->sets++] = optarg;
+                break;
+            }
+            if (driver_find("replay") == NULL)
+                return usage("this build has no replay driver", NULL);
+            snprintf(replay, sizeof replay, "device.replay.file=%s", optarg);
+            o->set[o->sets++] = "device.replay.driver=replay";
+            o->set[o->sets++] = replay;
+            break;
+        case 'k': o->check = true; break;
+        case 'p': o->print = true; break;
+        case 'v': printf("schoolward-gateway %s\n", SCHOOLWARD_VERSION); return EX_OK;
+        case 'h': fputs(help, stdout); return EX_OK;
+        default: return usage("unknown option or missing value", argv[optind - 1]);
+        }
+    }
+    return optind < argc ? usage("unexpected", argv[optind]) : -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.config = "/etc/schoolward/gateway.conf"};
+    static struct conf_problems problems; /* 8 kB */
+    struct config *config = NULL;
+    int status = read_options(argc, argv, &o);
+    if (status >= 0)
+        return status;
+    enum rc rc = config_read(o.config, o.set, o.sets, &config, &problems);
+    if (rc == RC_NO_MEMORY)
+        return EX_OSERR;
+    if (rc != RC_OK)
+        return tell_problems(&problems);
+    if (o.print)
+        config_print(stdout, config);
+    if (o.check) {
+        status = check_files(config, o.config);
+        if (status == EX_OK && !o.print)
+            puts("OK");
+    }
+    if (o.check || o.print) {
+        config_free(config);
+        return status < 0 ? EX_OK : status;
+    }
+    log_set_level(config_log_level(config));
+    prepare_process();
+    status = run(config);
+    config_free(config);
+    return status;
+}

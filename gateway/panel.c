@@ -1,0 +1,194 @@
+#include "panel.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct field panel_fields[] = {
+    {"device", FIELD_TEXT, FIELD_AT(struct panel_options, device), "", 0, EVENT_NAME_MAX, NULL, "",
+     "name of the device with buzzer and lamp; empty: every device that has outputs"},
+    {"buzzer", FIELD_BOOL, FIELD_AT(struct panel_options, buzzer), "", 0, 1, NULL, "true", "use the buzzer"},
+    {"lamp", FIELD_BOOL, FIELD_AT(struct panel_options, lamp), "", 0, 1, NULL, "true", "use the lamp"},
+    {"prewarn_repeat_ms", FIELD_INT, FIELD_AT(struct panel_options, prewarn_repeat_ms), "ms", 1000, 600000, NULL, "10000",
+     "pause between beeps while the speed stays near the limit"},
+};
+const size_t panel_fields_n = sizeof panel_fields / sizeof panel_fields[0];
+
+struct pattern {
+    int beeps;                            /* per burst; 0 = none */
+    int64_t on_ms, off_ms;                /* of a beep; off 0 = continuous */
+    int64_t repeat_ms;                    /* from burst to burst */
+    int64_t lamp_on_ms, lamp_off_ms;      /* both 0 dark, off 0 lit */
+};
+static const struct pattern patterns[PANEL_LEVELS] = {
+    [PANEL_PREWARN] = {1, 150, 150, 0 /* from the options */, 0, 0},
+    [PANEL_BOARDING] = {1, 300, 300, 3000, 1, 0},
+    [PANEL_LOW] = {2, 150, 150, 30000, 1, 0},
+    [PANEL_MEDIUM] = {3, 200, 200, 10000, 500, 500},
+    [PANEL_HIGH] = {1, 500, 500, 1000, 500, 500},
+    [PANEL_CRITICAL] = {1, 1, 0, 0, 200, 200},
+};
+static const struct pattern sos_pattern = {0, 0, 0, 0, 100, 100};
+static const int64_t order_max_ms = 60000;
+
+static enum panel_level level_of_severity(uint8_t severity)
+{
+    switch ((enum law_severity)severity) {
+    case LAW_NONE:
+    case LAW_INFO: return PANEL_PREWARN;
+    case LAW_LOW: return PANEL_LOW;
+    case LAW_MEDIUM: return PANEL_MEDIUM;
+    case LAW_HIGH: return PANEL_HIGH;
+    case LAW_CRITICAL: return PANEL_CRITICAL;
+    }
+    return PANEL_HIGH;
+}
+
+static bool about_persons(uint8_t rule)
+{
+    return rule == LAW_OVL_1 || rule == LAW_OVL_2 || rule == LAW_OVL_3 || rule == LAW_OVL_DOUBT;
+}
+
+void panel_finding(struct panel *p, const struct rules_finding *f, int64_t now_ms)
+{
+    if ((f->to & LAW_TO_CAB) == 0 || f->rule >= LAW_RULES || f->rule == LAW_SOS_1)
+        return;
+    enum panel_level was = (enum panel_level)p->rule[f->rule].level, level = was;
+    switch ((enum rules_change)f->change) {
+    case RULES_WARNED:
+        if (was < PANEL_LOW)
+            level = about_persons(f->rule) ? PANEL_BOARDING : PANEL_PREWARN;
+        break;
+    case RULES_OPENED:
+    case RULES_RAISED: level = level_of_severity(f->severity); break;
+    case RULES_CLOSED: level = PANEL_QUIET; break;
+    case RULES_CALMED:
+        if (was < PANEL_LOW)
+            level = PANEL_QUIET;
+        break;
+    }
+    if (level != was) {
+        p->rule[f->rule].level = (uint8_t)level;
+        p->rule[f->rule].since_ms = now_ms;
+    }
+}
+
+void panel_sos(struct panel *p, bool pressed, int64_t now_ms)
+{
+    if (pressed != p->sos)
+        p->sos_ms = now_ms;
+    p->sos = pressed;
+}
+
+void panel_order(struct panel *p, uint32_t ms, int64_t now_ms)
+{
+    p->order_ms = now_ms;
+    p->order_until_ms = now_ms + (ms < order_max_ms ? (int64_t)ms : order_max_ms);
+}
+
+void panel_reset(struct panel *p)
+{
+    memset(p->rule, 0, sizeof p->rule);
+}
+
+static int worst_rule(const struct panel *p)
+{
+    int worst = 0;
+    for (int i = 1; i < LAW_RULES; i++)
+        if (p->rule[i].level > p->rule[worst].level)
+            worst = i;
+    return worst;
+}
+
+enum panel_level panel_worst(const struct panel *p)
+{
+    return (enum panel_level)p->rule[worst_rule(p)].level;
+}
+
+/* Level of a square wave t after its start, and when it changes next. */
+static bool wave(int64_t t, int64_t on, int64_t off, int64_t *ret_left)
+{
+    if (on == 0 || off == 0) {
+        *ret_left = INT64_MAX;
+        return on > 0;
+    }
+    int64_t in = t % (on + off);
+    *ret_left = in < on ? on - in : on + off - in;
+    return in < on;
+}
+
+static bool beeping(const struct pattern *w, int64_t t, int64_t repeat, int64_t *ret_left)
+{
+    if (w->beeps == 0 || w->off_ms == 0)
+        return wave(t, w->beeps > 0 ? w->on_ms : 0, 0, ret_left);
+    int64_t burst = w->beeps * (w->on_ms + w->off_ms), in = repeat > 0 ? t % repeat : t;
+    if (in < burst)
+        return wave(in, w->on_ms, w->off_ms, ret_left);
+    *ret_left = repeat > 0 ? repeat - in : INT64_MAX;
+    return false;
+}
+
+struct panel_signal panel_now(const struct panel *p, int64_t now_ms)
+{
+    int r = worst_rule(p);
+    const struct pattern *w = &patterns[p->rule[r].level];
+    int64_t t = now_ms - p->rule[r].since_ms, buzzer_left, lamp_left;
+    struct panel_signal s;
+    s.buzzer = beeping(w, t, p->rule[r].level == PANEL_PREWARN ? p->opt.prewarn_repeat_ms : w->repeat_ms, &buzzer_left);
+    s.lamp = wave(t, w->lamp_on_ms, w->lamp_off_ms, &lamp_left);
+    if (p->sos)
+        s.lamp = wave(now_ms - p->sos_ms, sos_pattern.lamp_on_ms, sos_pattern.lamp_off_ms, &lamp_left);
+    if (now_ms < p->order_until_ms) {
+        s.buzzer = true;
+        buzzer_left = p->order_until_ms - now_ms;
+    }
+    s.buzzer = s.buzzer && p->opt.buzzer;
+    s.lamp = s.lamp && p->opt.lamp;
+    int64_t left = buzzer_left < lamp_left ? buzzer_left : lamp_left;
+    s.next_ms = left == INT64_MAX ? INT64_MAX : now_ms + left;
+    return s;
+}
+
+/* 1 -> "1", 62.4 -> "62.4": one decimal only where there is one. */
+static void figure(double v, char *out, size_t cap)
+{
+    if (!isfinite(v))
+        snprintf(out, cap, "?");
+    else if (fabs(v - round(v)) < 0.05)
+        snprintf(out, cap, "%.0f", v);
+    else
+        snprintf(out, cap, "%.1f", v);
+}
+
+static const char *unit_zh(const char *unit)
+{
+    if (strcmp(unit, "persons") == 0)
+        return "人";
+    if (strcmp(unit, "km/h") == 0)
+        return "公里/小时";
+    if (strcmp(unit, "m") == 0)
+        return "米";
+    return unit;
+}
+
+int panel_text(const struct rules_finding *f, const struct law_rule_text *rule, char *out, size_t cap)
+{
+    static const struct {
+        const char *zh, *en;
+    } words[] = {
+        [RULES_WARNED] = {"注意：", "Careful: "},
+        [RULES_OPENED] = {"", ""},
+        [RULES_RAISED] = {"加重：", "Worse: "},
+        [RULES_CLOSED] = {"已解除：", "Over: "},
+        [RULES_CALMED] = {"已解除：", "Over: "},
+    };
+    unsigned c = f->change <= RULES_CALMED && f->change >= RULES_WARNED ? f->change : RULES_OPENED;
+    const char *unit = rules_unit((enum law_rule)f->rule);
+    char value[32], limit[32];
+    if (*unit == '\0')
+        return snprintf(out, cap, "%s%s · %s%s", words[c].zh, rule->title_zh, words[c].en, rule->title_en);
+    figure(f->value, value, sizeof value);
+    figure(f->limit, limit, sizeof limit);
+    return snprintf(out, cap, "%s%s %s/%s %s · %s%s %s/%s %s", words[c].zh, rule->title_zh, value, limit, unit_zh(unit), words[c].en, rule->title_en, value, limit,
+                    unit);
+}
