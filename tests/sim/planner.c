@@ -151,12 +151,12 @@ static size_t hop_at(const struct planner_route *r, double along_m)
 static void name_stop(const struct roads *roads, const struct planner_route *r, struct planner_stop *s, size_t k, unsigned zh)
 {
     const char *street = roads->name_en[roads->edge[r->hop[hop_at(r, s->along_m)].edge].name];
-    snprintf(s->id, sizeof s->id, "%.20s-S%zu", r->id, k);
+    snprintf(s->id, sizeof s->id, "%.20s-S%u", r->id, (unsigned)k);
     snprintf(s->name_zh, sizeof s->name_zh, "%s", stop_names_zh[zh % STOP_NAMES]);
     if (*street)
-        snprintf(s->name_en, sizeof s->name_en, "%.50s (%zu)", street, k);
+        snprintf(s->name_en, sizeof s->name_en, "%.48s (%u)", street, (unsigned)k);
     else
-        snprintf(s->name_en, sizeof s->name_en, "Stop %zu", k);
+        snprintf(s->name_en, sizeof s->name_en, "Stop %u", (unsigned)k);
 }
 
 static struct geo_pt kerb(const struct path *p, double along_m)
