@@ -430,7 +430,7 @@ enum rc port_read(struct port *p, void *buf, size_t cap, size_t *ret_n)
         *ret_n = (size_t)n;
         return RC_OK;
     }
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    if (n < 0 && errno == EAGAIN)
         return RC_AGAIN;
     if (p->kind == PORT_TCP_LISTEN) {
         drop_caller(p); /* the next caller is welcome */
@@ -452,7 +452,7 @@ enum rc port_write(struct port *p, const void *buf, size_t n)
         if (k > 0) {
             done += (size_t)k;
         } else if (k < 0 && errno != EINTR) {
-            if (errno == EAGAIN || errno == EWOULDBLOCK)
+            if (errno == EAGAIN)
                 break;
             if (p->kind == PORT_TCP_LISTEN) {
                 drop_caller(p);

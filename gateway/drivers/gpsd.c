@@ -109,7 +109,7 @@ static bool still_there(const struct gpsd *s)
 {
     char c;
     ssize_t n = recv(s->g.gps_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 static enum rc gpsd_input(void *state, char *why, size_t cap)
