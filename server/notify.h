@@ -1,6 +1,6 @@
 /*
  * notify - outward messages: the signed webhook (docs/protocol.md 4). An outbox in SQLite, one row per delivery, own thread with libcurl, retry with
- * growing pauses until the notice expires, idempotent by its key.
+ * growing pauses until the notice expires, idempotent by its key. Bodies never reach a log.
  */
 #ifndef SCHOOLWARD_NOTIFY_H
 #define SCHOOLWARD_NOTIFY_H
@@ -16,17 +16,46 @@ struct notify_setup {
     const char *url;    /* "" = switched off: notices are only recorded */
     const char *secret; /* signs; at least 16 characters */
 };
-enum rc notify_open(const struct notify_setup *s, struct notify **ret_n, char *why, size_t cap) RC_MUST_USE;
-void notify_close(struct notify *n);
+
+#define NOTIFY_KEY_MAX 200
+#define NOTIFY_BODY_MAX 4096
+#define NOTIFY_WAITING_MAX 20000 /* notices not yet delivered nor expired */
+#define NOTIFY_KEPT_DAYS 7       /* a key is remembered so long */
+
 /*
- * Queue one notice. key: "run:vehicle:stop:kind", a second one with the same key is a no-op.
- *   returns RC_OK queued; RC_END this key was there already; RC_IO
+ * notify_open - open or make the outbox; what waited there goes on waiting.
+ *   returns  RC_OK; RC_INVALID url or secret, named in why with a hint; RC_IO, RC_CORRUPT, RC_UNSUPPORTED the file, see db_open(); RC_NO_MEMORY
+ */
+enum rc notify_open(const struct notify_setup *s, struct notify **ret_n, char *why, size_t cap) RC_MUST_USE;
+void notify_close(struct notify *n); /* keeps what is queued; NULL is fine */
+
+/*
+ * notify_send - queue one notice; never blocks, any thread. It is on disk before it is sent.
+ *   key      "run:date:vehicle:stop:kind"; a second notice with the same key is a no-op, over restarts too
+ *   expires_ms  wall time after which it is of no use
+ *   returns  RC_OK queued; RC_END this key was there already; RC_RANGE key or body too long; RC_FULL; RC_NO_MEMORY
  */
 enum rc notify_send(struct notify *n, const char *key, const char *json_body, int64_t expires_ms) RC_MUST_USE;
+
+/* The notice that a bus is about to be at a stop, as docs/protocol.md 4 has it; expires 120 s after now_ms. Returns as notify_send(). */
+struct notify_arriving {
+    const char *run, *vehicle, *plate, *stop;
+    int64_t eta_ms, planned_ms; /* 0 = not known */
+};
+enum rc notify_arriving(struct notify *n, const char *key, const struct notify_arriving *x, int64_t now_ms) RC_MUST_USE;
+
+/* The delivery id of a key: the header Schoolward-Delivery of every try, also over restarts. */
+void notify_delivery(const char *key, char out[33]);
+
+/* "t=<unix seconds>,v1=<hex HMAC-SHA256(secret, t + "." + body)>" */
+#define NOTIFY_SIGNATURE_MAX 128
+void notify_sign(const char *secret, int64_t unix_s, const char *body, char out[NOTIFY_SIGNATURE_MAX]);
+
 /* When the notice with this key was made, 0 = never. Any thread. */
 int64_t notify_made_ms(struct notify *n, const char *key);
 struct notify_figures {
-    uint64_t queued, delivered, expired, failed_tries;
+    uint64_t queued;       /* waiting now */
+    uint64_t delivered, expired, failed_tries; /* since start */
 };
 void notify_figures(struct notify *n, struct notify_figures *ret_f);
 
