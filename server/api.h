@@ -30,11 +30,20 @@ struct api_setup {
     int (*ready)(void *arg, char *why, size_t cap); /* 1 ready, 0 with reasons */
     /* Append Prometheus text of the modules the api does not know. */
     void (*metrics)(void *arg, char *out, size_t cap);
+    /* When the arrival notice of this vehicle's present run was made for this stop, 0 = not yet. Must not block. NULL: none is ever made. */
+    int64_t (*noticed_ms)(void *arg, const struct fleet_vehicle *v, const char *stop);
     /* A person acknowledged: tell the screens. */
     void (*on_acknowledged)(void *arg, const struct ledger_finding *x);
     void *arg;
 };
+/*
+ * api_new - check the table, load pages and maps.
+ *   returns  RC_OK; RC_INVALID a route without policy or schema (a bug); RC_IO web_dir or maps_dir cannot be read; RC_FULL pages too large;
+ *            RC_NO_MEMORY; the reason in why
+ * All of setup must outlive the api. The lws context must not set LWS_SERVER_OPTION_HTTP_HEADERS_SECURITY_BEST_PRACTICES_ENFORCE: we send our own.
+ */
 enum rc api_new(const struct api_setup *s, struct api **ret_a, char *why, size_t cap) RC_MUST_USE;
+/* After the lws context is destroyed and before anything in setup is freed; waits for threads at work. The loop must still run to its end. */
 void api_free(struct api *a);
 void api_protocol(struct api *a, struct lws_protocols *ret_p); /* HTTP, protocols[0] */
 /* Print the OpenAPI document (also without a running server: --print-openapi). */

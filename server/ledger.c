@@ -646,28 +646,3 @@ enum rc ledger_find(struct ledger *l, const struct ledger_query *q, void (*each)
     ledger_give_back(l, db);
     return rc;
 }
-
-enum rc ledger_open_counts(struct ledger *l, struct ledger_open_count *ret_c)
-{
-    struct ledger_open_count c = {{{0}}};
-    sqlite3_stmt *s = NULL;
-    sqlite3 *db = ledger_reader(l);
-    if (!db)
-        return RC_IO;
-    enum rc rc = db_prepare(db, "SELECT rule, severity, COUNT(*) FROM finding WHERE closed_ms IS NULL GROUP BY rule, severity", &s);
-    int step = SQLITE_DONE;
-    while (rc == RC_OK && (step = sqlite3_step(s)) == SQLITE_ROW) {
-        char rule[16];
-        ledger_text(s, 0, rule, sizeof rule);
-        enum law_rule r = law_rule_of_word(rule);
-        int severity = sqlite3_column_int(s, 1);
-        if (r < LAW_RULES && severity >= 0 && severity <= LAW_CRITICAL)
-            c.n[r][severity] = (uint32_t)sqlite3_column_int64(s, 2);
-    }
-    (void)sqlite3_finalize(s);
-    ledger_give_back(l, db);
-    if (rc != RC_OK || step != SQLITE_DONE)
-        return RC_IO;
-    *ret_c = c;
-    return RC_OK;
-}

@@ -61,10 +61,4 @@ struct ledger_query {
 /* Newest first; each on the calling thread (any; blocks, milliseconds). RC_OK, RC_IO. */
 enum rc ledger_find(struct ledger *l, const struct ledger_query *q, void (*each)(void *arg, const struct ledger_finding *x), void *arg) RC_MUST_USE;
 
-struct ledger_open_count { /* open findings by rule and severity */
-    uint32_t n[LAW_RULES][LAW_CRITICAL + 1];
-};
-/* Blocks like ledger_find. RC_OK, RC_IO. */
-enum rc ledger_open_counts(struct ledger *l, struct ledger_open_count *ret_c) RC_MUST_USE;
-
 #endif

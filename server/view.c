@@ -236,12 +236,11 @@ static void view_hazards(struct json *j, uint32_t hazards)
 static double view_corridor_m(const struct duty_route *r, const struct law *law, int64_t now_ms)
 {
     const struct law_rule_text *t = law_rule_at(law, LAW_RTE_1, now_ms);
-    const char *want = r->rural ? "corridor_rural_m" : "corridor_urban_m";
+    size_t want = r->rural ? LAW_RTE_1_RURAL_M : LAW_RTE_1_URBAN_M;
     if (r->corridor_m > 0)
         return r->corridor_m;
-    for (size_t i = 0; t && i < t->params; i++)
-        if (!strcmp(t->param[i].name, want))
-            return t->param[i].value;
+    if (t && want < t->params)
+        return t->param[want].value;
     return (double)NAN;
 }
 
