@@ -266,7 +266,8 @@ static void note_device(struct fleet_vehicle *v, const struct event *e)
 
 void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e, int64_t arrival_ms, bool late, bool replayed)
 {
-    f->replaying = replayed;
+    bool outer = f->replaying;
+    f->replaying = outer || replayed;
     v->received_ms = arrival_ms;
     if (late) {
         judge_late(f, v, e);
@@ -284,7 +285,12 @@ void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e
     for (size_t i = 0; i < f->listeners; i++)
         if (f->listener[i].on_event != NULL)
             f->listener[i].on_event(f->listener[i].arg, v, e, late);
-    f->replaying = false;
+    f->replaying = outer;
+}
+
+void fleet_replay(struct fleet *f, bool on)
+{
+    f->replaying = on;
 }
 
 void fleet_caught_up(struct fleet *f, struct fleet_vehicle *v)

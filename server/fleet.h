@@ -57,6 +57,8 @@ const struct law *fleet_law(const struct fleet *f);
 
 /* One accepted event. arrival_ms: wall time of arrival; late: it came as backlog. */
 void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e, int64_t arrival_ms, bool late, bool replayed);
+/* Between on and off everything is told as replayed, ticks too: the start reads the journal. */
+void fleet_replay(struct fleet *f, bool on);
 /* The backlog of this vehicle has caught up: close the late judge's books. */
 void fleet_caught_up(struct fleet *f, struct fleet_vehicle *v);
 /* Once a second: hold times of silent buses end, freshness changes. Touches only vehicles with something pending. */
