@@ -304,14 +304,17 @@ static bool commit_all(struct outbox *o)
     while (fill_stage(o) || o->settle_open) {
         enum rc rc = commit_once(o, false);
         bool full = rc == RC_FULL;
-        if (full && o->staged[EVENT_LANE_URGENT] > 0)
-            rc = commit_once(o, true); /* alarms into the room of the oldest positions */
+        if (full && o->staged[EVENT_LANE_URGENT] > 0) {
+            outbox_store_release(&o->store);
+            rc = commit_once(o, true); /* alarms into the reserve, and into the room of the oldest positions */
+        }
         if (rc != RC_OK || full) {
             disk_failed(o, full ? RC_FULL : rc, "cannot be written");
             return false;
         }
     }
     o->retry_ms = o->retry_pause_ms = 0;
+    outbox_store_reserve(&o->store);
     tell_trouble(o, NULL);
     return true;
 }

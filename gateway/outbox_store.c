@@ -22,7 +22,7 @@ static const char *const schema[] = {
     "INSERT INTO outbox VALUES (0, 0, 1, 0, 0, 0, x''), (1, 0, 1, 0, 0, 0, x'');",
 };
 
-enum { FLOOR_STEP = 100000, FLOOR_MARGIN = 10000, WAL_PAGES = 1000, BAD_KEPT = 3, ROW_BYTES = WIRE_FRAME_MAX };
+enum { FLOOR_STEP = 100000, FLOOR_MARGIN = 10000, WAL_PAGES = 500, BAD_KEPT = 3, ROW_BYTES = WIRE_FRAME_MAX, RESERVE_BYTES = 256 << 10 };
 
 /* CRC-32 of IEEE 802.3 (reflected, 0xEDB88320), bit by bit: rows are a few hundred bytes. */
 static uint32_t crc32_of(const void *data, size_t n)
@@ -118,6 +118,36 @@ static void floor_raise(struct outbox_store *s)
         memcpy(s->floor, lane, sizeof lane);
 }
 
+/* --- room for the worst hour --- */
+
+static void reserve_path(const struct outbox_store *s, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s.reserve", s->path);
+}
+
+void outbox_store_reserve(struct outbox_store *s)
+{
+    char path[PATH_MAX];
+    if (s->reserved)
+        return;
+    reserve_path(s, path, sizeof path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    s->reserved = posix_fallocate(fd, 0, RESERVE_BYTES) == 0;
+    close(fd);
+    if (!s->reserved)
+        unlink(path);
+}
+
+void outbox_store_release(struct outbox_store *s)
+{
+    char path[PATH_MAX];
+    reserve_path(s, path, sizeof path);
+    unlink(path);
+    s->reserved = false;
+}
+
 /* --- opening --- */
 
 /* Count the pages the card had to take; and checkpoint, because a hook of one's own replaces SQLite's automatic one. */
@@ -205,6 +235,13 @@ static enum rc take_stock(struct outbox_store *s)
     if (code != SQLITE_DONE)
         return db_rc(code);
     return seen == (1U << EVENT_LANES) - 1 ? RC_OK : RC_CORRUPT;
+}
+
+static enum rc write_state(struct outbox_store *s, enum event_lane lane)
+{
+    sqlite3_bind_int(s->state, 1, lane);
+    sqlite3_bind_int64(s->state, 2, (sqlite3_int64)s->next_seq[lane]);
+    return db_run(s->state);
 }
 
 static void finalize_all(struct outbox_store *s)
@@ -368,6 +405,8 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
                 s->floor[i] = above > s->floor[i] ? above : s->floor[i];
                 s->next_seq[i] = s->settled_next[i] = s->first_seq[i] = above;
             }
+            for (int i = 0; rc == RC_OK && i < EVENT_LANES; i++)
+                rc = write_state(s, (enum event_lane)i);
             uint64_t kept = rc == RC_OK ? salvage(s, aside) : 0;
             if (rc == RC_OK)
                 rc = outbox_store_mark_sent(s);
@@ -382,7 +421,11 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
                 if (s->waiting[i] == 0)
                     s->first_seq[i] = s->floor[i];
                 s->next_seq[i] = s->settled_next[i] = s->floor[i];
-                rc = outbox_store_mark_sent(s);
+                rc = write_state(s, (enum event_lane)i);
+                if (rc == RC_OK)
+                    rc = outbox_store_mark_sent(s);
+                if (rc != RC_OK)
+                    break;
             }
     }
     if (rc != RC_OK) {
@@ -391,6 +434,7 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
     }
     memcpy(s->settled_next, s->next_seq, sizeof s->next_seq);
     floor_raise(s);
+    outbox_store_reserve(s);
     return RC_OK;
 }
 
@@ -433,9 +477,7 @@ enum rc outbox_store_commit(struct outbox_store *s)
     for (int i = 0; i < EVENT_LANES; i++) {
         if (s->next_seq[i] == s->settled_next[i])
             continue;
-        sqlite3_bind_int(s->state, 1, i);
-        sqlite3_bind_int64(s->state, 2, (sqlite3_int64)s->next_seq[i]);
-        enum rc rc = db_run(s->state);
+        enum rc rc = write_state(s, (enum event_lane)i);
         if (rc != RC_OK)
             return rc;
     }

@@ -28,7 +28,8 @@ struct outbox_store {
     uint64_t undo_first[EVENT_LANES], undo_waiting[EVENT_LANES];
     bool sent;                         /* records of this file may have been on the wire */
     uint64_t damaged;                  /* events whose row did not check out, dropped */
-    uint64_t bytes_written;            /* to the WAL; a checkpoint adds each changed page once per 1,000 */
+    uint64_t bytes_written;            /* to the WAL; a checkpoint adds each changed page once per 500 */
+    bool reserved;                     /* PATH.reserve is there */
     int wal_pages, page_bytes;
     struct wire_frame *scratch;        /* to decode rows; lives while open */
 };
@@ -42,6 +43,10 @@ struct outbox_store {
  */
 enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, char *why, size_t cap) RC_MUST_USE;
 void outbox_store_close(struct outbox_store *s); /* all-zero is fine */
+
+/* Keep 256 KiB of the disk in PATH.reserve, and give them free when the disk is full and an alarm must be written. */
+void outbox_store_reserve(struct outbox_store *s);
+void outbox_store_release(struct outbox_store *s);
 
 /* A transaction; commit is on the disk when it returns RC_OK. After any failure in between: rollback, and nothing has happened. */
 enum rc outbox_store_begin(struct outbox_store *s) RC_MUST_USE;
