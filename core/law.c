@@ -29,13 +29,14 @@ static const struct number ovl_3[] = {{"large_pct", "%", 1, 1000},  {"large_pers
 static const struct number spd_1[] = {{"margin_kmh", "km/h", 0, 30},  {"margin_pct", "%", 0, 50},          {"clear_kmh", "km/h", 0, 30},
                                       {"warn_kmh", "km/h", 0, 30},    {"fast_pct", "%", 1, 1000},          {"fast_on_ms", "ms", 1000, HOLD_MAX_MS},
                                       {"hdop_max", "", 1, 99},        {"match_m", "m", 1, 1000},           {"match_hdop_m", "m", 0, 100},
-                                      {"boundary_m", "m", 0, 500}};
+                                      {"boundary_m", "m", 0, 500},    {"confidence_pct", "%", 1, 100}};
 static const struct number spd_2[] = {{"margin_kmh", "km/h", 0, 30}, {"raised_kmh", "km/h", 1, 200}};
 static const struct number spd_3[] = {{"express_pct", "%", 1, 1000}, {"express_kmh", "km/h", 1, 300}, {"other_pct", "%", 1, 1000},
                                       {"other_kmh", "km/h", 1, 300}, {"special_pct", "%", 1, 1000},   {"special_kmh", "km/h", 1, 300}};
 static const struct number rte_1[] = {{"urban_m", "m", 10, 5000},   {"rural_m", "m", 10, 5000},      {"hdop_m", "m", 0, 100},
                                       {"hdop_unknown", "", 0, 99},  {"clear_pct", "%", 1, 100},      {"travel_m", "m", 0, 10000},
-                                      {"raised_m", "m", 10, 20000}, {"raised_on_ms", "ms", 0, HOLD_MAX_MS}, {"raised_after_ms", "ms", 0, HOLD_MAX_MS}};
+                                      {"raised_m", "m", 10, 20000}, {"raised_on_ms", "ms", 0, HOLD_MAX_MS}, {"raised_after_ms", "ms", 0, HOLD_MAX_MS},
+                                      {"confidence_pct", "%", 1, 100}};
 
 enum { GRADES = 1, GRADES_EXPRESS = 2, LIMITS = 4, RAISED = 8 };
 static const struct shape {
@@ -236,12 +237,12 @@ static bool read_cites(struct reader *r, const struct jdoc_at *at, const struct 
 
 /* ---- the parts of a rule ---- */
 
-static bool read_grades(struct reader *r, const struct jdoc_at *at, const char *key, const struct law_grade **ret_grade, size_t *ret_n)
+static bool read_grades(struct reader *r, const struct jdoc_at *at, const char *key, size_t most, const struct law_grade **ret_grade, size_t *ret_n)
 {
     static const char *const known[] = {"min_pct", "points", "severity", "recipients", "cite", NULL};
     struct jdoc_at list;
     size_t n;
-    if (!jdoc_get(r->d, at, key, &list) || !jdoc_list(r->d, &list, 1, LAW_GRADES_MAX, &n))
+    if (!jdoc_get(r->d, at, key, &list) || !jdoc_list(r->d, &list, 1, most, &n))
         return false;
     struct law_grade *g = room(r, n, sizeof *g);
     for (size_t i = 0; g != NULL && i < n; i++) {
@@ -410,8 +411,8 @@ static bool read_rule(struct reader *r, const struct jdoc_at *at, enum law_rule 
         return false;
     if (t->from_ms >= t->to_ms)
         return jdoc_fail(r->d, at, RC_RANGE, "effective_from is not before effective_to: a version must hold some time");
-    return ((shape->has & GRADES) == 0 || read_grades(r, at, "grades", &t->grade, &t->grades)) &&
-           ((shape->has & GRADES_EXPRESS) == 0 || read_grades(r, at, "grades_express", &t->grade_b, &t->grades_b)) &&
+    return ((shape->has & GRADES) == 0 || read_grades(r, at, "grades", rule == LAW_SPD_1 ? LAW_GRADES_MAX : 1, &t->grade, &t->grades)) &&
+           ((shape->has & GRADES_EXPRESS) == 0 || read_grades(r, at, "grades_express", LAW_GRADES_MAX, &t->grade_b, &t->grades_b)) &&
            ((shape->has & LIMITS) == 0 || read_limits(r, at, t)) && ((shape->has & RAISED) == 0 || read_raised(r, at, t));
 }
 

@@ -75,6 +75,7 @@ enum law_spd_1_param {
     LAW_SPD_1_MATCH_M,     /* a bus further than this (plus match_hdop_m times hdop) from its line is on no known segment */
     LAW_SPD_1_MATCH_HDOP_M,
     LAW_SPD_1_BOUNDARY_M,  /* this near to a segment's end the milder of both limits counts */
+    LAW_SPD_1_CONFIDENCE_PCT, /* how sure a count must be to say that pupils are aboard */
 };
 enum law_spd_2_param {
     LAW_SPD_2_MARGIN_KMH,
@@ -98,8 +99,9 @@ enum law_rte_1_param {
     LAW_RTE_1_RAISED_M, /* `raised` from this distance on, held raised_on_ms */
     LAW_RTE_1_RAISED_ON_MS,
     LAW_RTE_1_RAISED_AFTER_MS, /* or off the route for so long */
+    LAW_RTE_1_CONFIDENCE_PCT,
 };
-#define LAW_PARAMS_MAX 10
+#define LAW_PARAMS_MAX 11
 
 struct law_param { /* a named number of a rule, e.g. "margin_kmh" */
     const char *name;
@@ -144,7 +146,7 @@ struct law_rule_text {
     uint32_t raised_to;
     const struct law_cite *cite;
     size_t cites;
-    const struct law_grade *grade; /* by min_pct, rising, at most LAW_GRADES_MAX; of OVL-1, OVL-2, SPD-1 */
+    const struct law_grade *grade; /* by min_pct, rising; of SPD-1 at most LAW_GRADES_MAX, of OVL-1 and OVL-2 one */
     size_t grades;
     const struct law_grade *grade_b; /* the second table, for expressways, of SPD-1 */
     size_t grades_b;
