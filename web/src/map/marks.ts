@@ -50,7 +50,7 @@ export function drawBus(l: Look): HTMLCanvasElement {
   const colour = alarmed ? p.body : stale ? p.stale : hollow ? p.offline : p.body
 
   if (l.selected) disc(c, 19, undefined, l.dark ? '#ffd23f' : '#14181c', 3, p.halo)
-  if (l.heading !== null && l.moving && !hollow && !stale) nose(c, l.heading, colour, p.halo)
+  if (l.heading !== null && l.moving && !hollow && !stale) nose(c, l.heading, colour, p.halo, alarmed ? 5 : 0)
   if (alarmed) disc(c, l.severity === 'critical' ? 15.5 : 14.5, undefined, colour, l.severity === 'critical' ? 3 : 2, p.halo)
   if (hollow) disc(c, 10, p.paper, colour, 2.5, p.halo)
   else if (stale) disc(c, 10, alarmed ? colour : p.stale, undefined, 0, p.halo)
@@ -82,13 +82,13 @@ function disc(c: CanvasRenderingContext2D, r: number, fill: string | undefined, 
   }
 }
 
-function nose(c: CanvasRenderingContext2D, heading: number, colour: string, halo: string): void {
+function nose(c: CanvasRenderingContext2D, heading: number, colour: string, halo: string, out: number): void {
   c.save()
   c.rotate((heading / HEADINGS) * Math.PI * 2)
   c.beginPath()
-  c.moveTo(0, -23)
-  c.lineTo(7.5, -13)
-  c.lineTo(-7.5, -13)
+  c.moveTo(0, -18.5 - out)
+  c.lineTo(7.5, -8.5 - out)
+  c.lineTo(-7.5, -8.5 - out)
   c.closePath()
   c.lineJoin = 'round'
   c.strokeStyle = halo
