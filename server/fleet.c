@@ -14,7 +14,7 @@ enum {
 struct fleet_late { /* the judge of what came as backlog */
     struct bus bus;
     struct rules_memory memory;
-    struct rules_finding open[LAW_RULES]; /* newest form of each open finding; .change 0 = none */
+    struct rules_finding open[RULES_LADDERS]; /* newest form of each open finding; .change 0 = none */
 };
 
 struct fleet {
@@ -156,10 +156,16 @@ static void count_open(struct fleet_vehicle *v)
 {
     v->severity = LAW_NONE;
     v->open_findings = 0;
-    for (size_t r = 0; r < LAW_RULES; r++) {
-        v->open_findings += v->open[r] != 0;
-        if (v->open[r] > v->severity)
-            v->severity = v->open[r];
+    memset(v->open, 0, sizeof v->open);
+    for (size_t i = 0; i < RULES_LADDERS; i++) {
+        if (v->memory.state[i] != RULES_ACTIVE && v->memory.state[i] != RULES_CLEARING)
+            continue;
+        const struct rules_episode *e = &v->memory.episode[i];
+        v->open_findings++;
+        if (e->rule < LAW_RULES)
+            v->open[e->rule] = e->severity;
+        if (e->severity > v->severity)
+            v->severity = e->severity;
     }
 }
 
@@ -172,8 +178,8 @@ static bool for_office(const struct rules_finding *x)
 /* Does time alone move anything here? */
 static bool busy(const struct rules_memory *m)
 {
-    for (size_t r = 0; r < LAW_RULES; r++)
-        if (m->episode[r].state != 0)
+    for (size_t i = 0; i < RULES_LADDERS; i++)
+        if (m->state[i] != RULES_IDLE)
             return true;
     return false;
 }
@@ -207,14 +213,24 @@ static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct ev
         pending_drop(f, v->index);
     if (n == 0)
         return;
-    for (size_t i = 0; i < n; i++)
-        if (for_office(&out[i]))
-            v->open[out[i].rule] = out[i].change == RULES_CLOSED ? 0 : out[i].severity;
     count_open(v);
     v->version++;
     for (size_t i = 0; i < n; i++)
         if (for_office(&out[i]))
             tell_finding(f, v, &out[i], false);
+}
+
+/* Where the late judge keeps the open finding of this id: its own place, or a free one. */
+static struct rules_finding *open_slot(struct fleet_late *l, uint64_t id)
+{
+    struct rules_finding *free_one = NULL;
+    for (size_t i = 0; i < RULES_LADDERS; i++) {
+        if (l->open[i].change != 0 && l->open[i].id == id)
+            return &l->open[i];
+        if (l->open[i].change == 0)
+            free_one = &l->open[i];
+    }
+    return free_one;
 }
 
 static void judge_late(struct fleet *f, struct fleet_vehicle *v, const struct event *e)
@@ -236,9 +252,11 @@ static void judge_late(struct fleet *f, struct fleet_vehicle *v, const struct ev
     for (size_t i = 0; i < n; i++) {
         if (!for_office(&out[i]))
             continue;
-        l->open[out[i].rule] = out[i];
-        if (out[i].change == RULES_CLOSED)
-            l->open[out[i].rule].change = 0;
+        struct rules_finding *x = open_slot(l, out[i].id);
+        if (x != NULL)
+            *x = out[i];
+        if (x != NULL && out[i].change == RULES_CLOSED)
+            x->change = 0;
         tell_finding(f, v, &out[i], true);
     }
 }
@@ -301,8 +319,8 @@ void fleet_caught_up(struct fleet *f, struct fleet_vehicle *v)
      * The outage is over and what came after it is the live judge's. An episode of the backlog still open here ends where the backlog ends: if the
      * breach goes on, the live judge has it as an episode of its own.
      */
-    for (size_t r = 0; r < LAW_RULES; r++) {
-        struct rules_finding x = v->late->open[r];
+    for (size_t i = 0; i < RULES_LADDERS; i++) {
+        struct rules_finding x = v->late->open[i];
         if (x.change == 0)
             continue;
         x.change = RULES_CLOSED;
@@ -349,7 +367,7 @@ struct snapshot {
     struct bus bus;
     struct rules_memory memory;
     struct fleet_device device[FLEET_DEVICES_MAX];
-    uint8_t devices, has_late, open[LAW_RULES];
+    uint8_t devices, has_late;
     struct fleet_late late;
 };
 
@@ -377,7 +395,6 @@ enum rc fleet_snapshot(const struct fleet *f, void **ret_blob, size_t *ret_n)
         s.memory = v->memory;
         memcpy(s.device, v->device, sizeof s.device);
         s.devices = v->devices;
-        memcpy(s.open, v->open, sizeof s.open);
         s.has_late = v->late != NULL;
         if (v->late != NULL)
             s.late = *v->late;
@@ -410,7 +427,6 @@ enum rc fleet_restore(struct fleet *f, const void *blob, size_t n)
         v->bus = s.bus;
         v->memory = s.memory;
         memcpy(v->device, s.device, sizeof v->device);
-        memcpy(v->open, s.open, sizeof v->open);
         v->devices = s.devices <= FLEET_DEVICES_MAX ? s.devices : 0;
         if (s.has_late && (v->late = malloc(sizeof *v->late)) != NULL)
             *v->late = s.late;
