@@ -89,7 +89,7 @@ void api_openapi(struct json *out)
 
 static void api_release(struct api *a)
 {
-    if (a->calls || !a->dying)
+    if (a->calls || !a->freed)
         return;
     uv_cond_destroy(&a->idle);
     uv_mutex_destroy(&a->lock);
@@ -656,7 +656,7 @@ enum rc api_new(const struct api_setup *s, struct api **ret_a, char *why, size_t
     return RC_OK;
 }
 
-void api_free(struct api *a)
+void api_stop(struct api *a)
 {
     if (!a)
         return;
@@ -669,8 +669,16 @@ void api_free(struct api *a)
     while (a->working)
         uv_cond_wait(&a->idle, &a->lock);
     uv_mutex_unlock(&a->lock);
+}
+
+void api_free(struct api *a)
+{
+    if (!a)
+        return;
+    api_stop(a);
     http_free(a->http);
     a->http = NULL;
+    a->freed = true;
     api_release(a);
 }
 

@@ -43,7 +43,12 @@ struct api_setup {
  * All of setup must outlive the api. The lws context must not set LWS_SERVER_OPTION_HTTP_HEADERS_SECURITY_BEST_PRACTICES_ENFORCE: we send our own.
  */
 enum rc api_new(const struct api_setup *s, struct api **ret_a, char *why, size_t cap) RC_MUST_USE;
-/* After the lws context is destroyed and before anything in setup is freed; waits for threads at work. The loop must still run to its end. */
+/*
+ * Before journal and ledger are closed: from now on every request is answered with 503 and nothing of setup is touched any more; waits for threads at
+ * work. The loop must still run to its end, so that calls in the pool end.
+ */
+void api_stop(struct api *a);
+/* After the lws context is destroyed. NULL is fine. */
 void api_free(struct api *a);
 void api_protocol(struct api *a, struct lws_protocols *ret_p); /* HTTP, protocols[0] */
 /* Print the OpenAPI document (also without a running server: --print-openapi). */

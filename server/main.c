@@ -97,6 +97,17 @@ static void on_finding(void *arg, const struct fleet_vehicle *v, const struct ru
         live_finding(s->live, f->change == RULES_OPENED ? "opened" : f->change == RULES_RAISED ? "raised" : "closed", &x);
 }
 
+static int64_t noticed_ms(void *arg, const struct fleet_vehicle *v, const char *stop)
+{
+    struct server *s = arg;
+    struct arrive_run run = arrive_of(s->arrive, v, clock_wall_ms());
+    char key[ARRIVE_KEY_MAX];
+    if (run.run == NULL)
+        return 0;
+    arrive_key(run.run->id, run.date, v->duty->id, stop, key);
+    return notify_made_ms(s->notify, key);
+}
+
 static void on_acknowledged(void *arg, const struct ledger_finding *x)
 {
     struct server *s = arg;
@@ -519,6 +530,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
                            .time_zone = s->config.server.time_zone,
                            .ready = ready,
                            .metrics = metrics,
+                           .noticed_ms = noticed_ms,
                            .on_acknowledged = on_acknowledged,
                            .arg = s};
     if (ingest_new(&is, &s->ingest) != RC_OK || live_new(s->fleet, s->arrive, s->access, &s->live) != RC_OK) {
@@ -623,6 +635,7 @@ static void on_ledger_closed(void *arg)
 static void close_memory(struct server *s)
 {
     s->phase = CLOSING;
+    api_stop(s->api);
     series_stop(s->series);
     s->series = NULL;
     if (s->notify != NULL)

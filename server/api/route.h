@@ -95,6 +95,7 @@ struct api {
     uv_cond_t idle;
     size_t working; /* jobs inside the pool's threads; under lock */
     bool dying;     /* under lock */
+    bool freed;     /* the last call takes the rest away */
     size_t jobs, calls;
     struct api_call *first; /* all jobs handed to the pool */
 };
