@@ -24,6 +24,13 @@ static int completeness(const struct event_fix *f)
            (f->alt_dm != EVENT_UNKNOWN ? 2 : 0);
 }
 
+/* A report that says all a receiver can: nothing better will come. At rest receivers give no track; then it is patience_ms. */
+static bool says_all(const struct event_fix *f)
+{
+    return event_fix_valid(f) && f->speed_mmps != EVENT_UNKNOWN && f->track_cdeg != EVENT_UNKNOWN &&
+           (f->mode == EVENT_FIX_2D || f->alt_dm != EVENT_UNKNOWN);
+}
+
 static bool was_given(const struct fixpick *p, int64_t time_ms)
 {
     for (int i = 0; i < FIXPICK_SEEN; i++)
@@ -83,7 +90,7 @@ int fixpick_due(struct fixpick *p, const struct fixpick_setup *s, int64_t mono_m
     *ret_next_ms = -1;
     if (!p->waiting)
         return 0;
-    int64_t left_ms = p->kept_mono_ms + s->settle_ms - mono_ms;
+    int64_t left_ms = p->kept_mono_ms + (says_all(&p->kept.fix) ? s->settle_ms : s->patience_ms) - mono_ms;
     if (!all && left_ms > 0) {
         *ret_next_ms = left_ms;
         return 0;

@@ -2,7 +2,8 @@
  * fixpick - which of gpsd's reports become fixes, and at which time. Pure: reports in, at most one fix per receiver time out.
  *
  * A receiver cycle yields two to six reports of the same time, the first ones incomplete (no speed before RMC, no height before GGA). The most
- * complete one is kept until a report of another time comes or settle_ms have passed. A report without a time belongs to nobody's second: without a
+ * complete one is kept until a report of another time comes, or settle_ms have passed and it says all, or patience_ms: gpsd makes up a speed for the
+ * first report from positions alone, which may be wrong by tens of metres per second (seen: 33.4 m/s where the receiver then said 0.13). A report without a time belongs to nobody's second: without a
  * fix it is passed on at most once a second; with one only if the receiver has given no time for UNTIMED_MS, then by the gateway's clock.
  */
 #ifndef SCHOOLWARD_FIXPICK_H
@@ -15,7 +16,7 @@
 
 struct fixpick_setup {
     bool repair;           /* undo a wrong 1024-week epoch, see fixpick_time() */
-    int64_t settle_ms;     /* see above */
+    int64_t settle_ms, patience_ms; /* see above */
 };
 
 struct fixpick { /* all-zero is a fresh one */

@@ -24,7 +24,7 @@ struct gpsd_options {
     uint32_t port;
     char device[DEVICE_MAX + 1];
     int trust_time;
-    uint32_t settle_ms;
+    uint32_t settle_ms, patience_ms;
 };
 
 static const char *const trust_words[] = {"receiver", "repair", NULL};
@@ -34,7 +34,8 @@ static const struct field gpsd_fields[] = {
     {"port", FIELD_UINT, FIELD_AT(struct gpsd_options, port), "", 1, 65535, NULL, "2947", "its TCP port"},
     {"device", FIELD_TEXT, FIELD_AT(struct gpsd_options, device), "", 0, DEVICE_MAX, NULL, "", "only reports of this receiver, e.g. /dev/gps0; empty: all"},
     {"trust_time", FIELD_WORD, FIELD_AT(struct gpsd_options, trust_time), "", 0, 1, trust_words, "repair", "repair: undo a wrong 1024-week epoch; receiver: take its time as it is"},
-    {"settle_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, settle_ms), "ms", 20, 900, NULL, "250", "wait so long for a more complete report of the same time"},
+    {"settle_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, settle_ms), "ms", 20, 900, NULL, "250", "a complete report waits so long for another one of the same time"},
+    {"patience_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, patience_ms), "ms", 20, 5000, NULL, "900", "an incomplete one (no speed or track) so long"},
 };
 
 struct gpsd {
@@ -203,7 +204,7 @@ static enum rc gpsd_open(struct driver_ctx *ctx, const void *options, void **ret
     s->ctx = ctx;
     s->opt = o;
     s->hdop = (double)NAN;
-    s->setup = (struct fixpick_setup){.repair = o->trust_time == TRUST_REPAIR, .settle_ms = o->settle_ms};
+    s->setup = (struct fixpick_setup){.repair = o->trust_time == TRUST_REPAIR, .settle_ms = o->settle_ms, .patience_ms = o->patience_ms};
     char port[8];
     snprintf(port, sizeof port, "%u", o->port);
     int e = gps_open(strcmp(o->host, "localhost") == 0 ? "127.0.0.1" : o->host, port, &s->g);
