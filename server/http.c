@@ -10,6 +10,7 @@
 
 #define HTTP_HEAD 1536 /* our answer's header block */
 #define HTTP_PIECE 16384
+#define HTTP_PIECES 16 /* in one turn of the loop: a fast reader of a long answer must not stop the buses */
 #define HTTP_DISCARD_MAX (1u << 20) /* of a body that is too large this much is read so that the client sees the 413, the rest is cut off */
 
 /* Scripts, styles and data from ourselves alone; pictures may be inline (map styles draw icons), nobody may frame the pages. */
@@ -182,7 +183,6 @@ static enum http_method http_method_of(int m)
 {
     switch (m) {
     case LWSHUMETH_GET: return HTTP_GET;
-    case LWSHUMETH_HEAD: return HTTP_HEAD;
     case LWSHUMETH_POST: return HTTP_POST;
     case LWSHUMETH_PUT: return HTTP_PUT;
     case LWSHUMETH_PATCH: return HTTP_PATCH;
@@ -295,7 +295,8 @@ static int http_on_request(struct http *h, struct lws *wsi, struct http_session 
         return -1;
     }
     s->x = x;
-    x->method = http_method_of(m);
+    /* Debian's 4.1.6 gives HEAD an index of its own that is not LWSHUMETH_HEAD. */
+    x->method = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0 ? HTTP_HEAD : http_method_of(m);
     x->p->head_only = x->method == HTTP_HEAD;
     if (uri_n < 1 || uri_n > HTTP_PATH_MAX || uri[0] != '/' || !http_clean(uri, (size_t)uri_n)) {
         x->fault = HTTP_BAD_PATH;
@@ -446,7 +447,7 @@ static int http_on_writable(struct http *h, struct lws *wsi, struct http_session
         if (!p->out_n)
             return http_finish(s, wsi, false);
     }
-    while (p->sent < p->out_n && !lws_send_pipe_choked(wsi)) {
+    for (int pieces = 0; pieces < HTTP_PIECES && p->sent < p->out_n && !lws_send_pipe_choked(wsi); pieces++) {
         size_t n = p->out_n - p->sent < HTTP_PIECE ? p->out_n - p->sent : HTTP_PIECE;
         memcpy(h->piece + LWS_PRE, p->out + p->sent, n);
         p->sent += n;
