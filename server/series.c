@@ -23,7 +23,7 @@
 #define BATCH_BYTES_MAX (32u << 20)    /* of lines in hand */
 #define WAITING_BYTES (256u << 10)     /* of findings waiting: some thousand; beyond that they are read from the ledger again */
 #define DEAD_BYTES_MAX (16 << 20)      /* of the dead-letter file; one older file is kept beside it */
-#define PARTIAL_REQUESTS_MAX 64        /* to find out which lines of a batch were rejected, where the server does not say */
+#define PARTIAL_REQUESTS_MAX 512       /* to find out which lines of a batch were rejected, where the server does not say */
 #define PAUSE_FIRST_MS 500             /* back-off: full jitter below 500 ms, doubling ... */
 #define PAUSE_MAX_MS 60000             /* ... to a minute */
 #define BARRED_FIRST_MS 10000          /* while a person has to do something */
@@ -394,14 +394,15 @@ static enum filled fill_from_journal(struct series *s)
         s->one_group = false;
         return moved || f.seen > 0 ? FILL_MORE : FILL_IDLE;
     }
-    if (rc != RC_AGAIN) {
+    if (rc == RC_AGAIN)
+        s->reached = c; /* it may have walked on over days without rows */
+    else {
         s->batch.n = s->batch.start = n; /* half a group: again from its start */
         s->batch.lines = lines;
         if (log_gate_trouble(&s->disk_gate, clock_mono_ms()))
             log_error("series", "cannot read the journal: %s; trying again (%u times)", rc_text(rc), s->disk_gate.since_said);
         rest(s, 1000);
-    } else if (log_gate_over(&s->disk_gate))
-        log_notice("series", "the journal can be read again");
+    }
     return FILL_IDLE;
 }
 

@@ -26,7 +26,7 @@ struct http_fake_request {
     size_t n;
     size_t packed_n; /* as it came */
 };
-enum http_fake_act { HTTP_FAKE_ANSWER = 0, HTTP_FAKE_HANG, HTTP_FAKE_RESET, HTTP_FAKE_CUT /* half an answer, then closed */, HTTP_FAKE_RESET_EARLY /* before the body is read */ };
+enum http_fake_act { HTTP_FAKE_ANSWER = 0, HTTP_FAKE_HANG, HTTP_FAKE_RESET, HTTP_FAKE_CUT /* the first bytes of an answer, then closed */ };
 struct http_fake_answer {
     enum http_fake_act act;
     int status;
@@ -100,7 +100,7 @@ static inline bool http_fake_serve(struct http_fake *h, int fd, struct http_fake
         }
         have += (size_t)k;
         in[have] = '\0';
-        char *end = head == 0 ? strstr(in, "\r\n\r\n") : NULL;
+        const char *end = head == 0 ? strstr(in, "\r\n\r\n") : NULL;
         if (end != NULL) {
             head = (size_t)(end - in) + 4;
             snprintf(q->head, sizeof q->head, "%.*s", (int)head - 2, in);
@@ -128,13 +128,13 @@ static inline bool http_fake_serve(struct http_fake *h, int fd, struct http_fake
         http_fake_wait(h, fd); /* until the client gives up and closes */
         return false;
     }
-    if (a.act == HTTP_FAKE_RESET || a.act == HTTP_FAKE_RESET_EARLY) {
+    if (a.act == HTTP_FAKE_RESET) {
         struct linger l = {1, 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
         return false;
     }
     if (a.act == HTTP_FAKE_CUT)
-        n /= 2;
+        n = 7;
     return write(fd, text, (size_t)n) == n && a.act == HTTP_FAKE_ANSWER;
 }
 
