@@ -26,6 +26,9 @@ enum {
     POISON_TRIES = 3,
 };
 
+/* libwebsockets' number of its LWS_WRITE_CLOSE, which its public header mentions and does not define. */
+#define LWS_WRITE_CLOSE_FRAME ((enum lws_write_protocol)4)
+
 enum phase { PHASE_PAUSE, PHASE_RESOLVE, PHASE_CONNECT, PHASE_HELLO, PHASE_SETTLE, PHASE_READY, PHASE_OVER };
 
 /* docs/protocol.md 1.4 */
@@ -65,7 +68,7 @@ struct uplink {
     int64_t ready_ms;     /* 0 = not welcomed on this connection */
     uint16_t close_code;  /* the peer's, 0 none */
     char close_text[320]; /* the peer's, or the failure's */
-    bool hello_due, stopping, timer_closed;
+    bool hello_due, stopping, said_bye, timer_closed;
     unsigned malformed;   /* refusals of the record below standing alone, see poison() */
     uint64_t suspect;     /* its sequence * 2 + lane */
     struct log_gate gate;
@@ -369,13 +372,27 @@ static int write_result(struct uplink *u)
     return rc == RC_OK ? write_small(u, out, len) : 0;
 }
 
+/*
+ * RFC 6455 7.1.2: send Close, wait for the other's. Not by lws_close_reason() and -1: on a libuv loop libwebsockets 4.1.6 then tears the socket down
+ * within the same event, before the frame is written.
+ */
+static int write_goodbye(struct uplink *u)
+{
+    uint8_t buf[LWS_PRE + 8];
+    if (u->said_bye)
+        return 0;
+    u->said_bye = true;
+    buf[LWS_PRE] = CLOSE_BYE >> 8;
+    buf[LWS_PRE + 1] = CLOSE_BYE & 0xff;
+    memcpy(buf + LWS_PRE + 2, "bye", 3);
+    return lws_write(u->wsi, buf + LWS_PRE, 5, LWS_WRITE_CLOSE_FRAME) < 0 ? -1 : 0;
+}
+
 static int writeable(struct uplink *u)
 {
     int r = 0;
-    if (u->stopping) {
-        lws_close_reason(u->wsi, LWS_CLOSE_STATUS_NORMAL, (unsigned char *)(uintptr_t) "bye", 3);
-        return -1;
-    }
+    if (u->stopping)
+        return write_goodbye(u);
     if (u->hello_due) {
         r = write_hello(u);
     } else if (u->results > 0) {
@@ -509,7 +526,6 @@ static int receive(struct uplink *u, const void *in, size_t len)
 {
     if (u->rx_len + len > RX_MAX) {
         snprintf(u->close_text, sizeof u->close_text, "the server's message is longer than %d bytes", RX_MAX);
-        lws_close_reason(u->wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, NULL, 0);
         return -1;
     }
     memcpy(u->rx + u->rx_len, in, len);

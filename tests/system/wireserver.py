@@ -129,6 +129,7 @@ class Connection:
         self.server, self.sock = server, sock
         self.lock = threading.Lock()
         self.open = True
+        self.deaf = False
 
     def handshake(self):
         data = b''
@@ -225,9 +226,9 @@ class Connection:
                     return
                 if opcode == 9:
                     s.pings += 1
-                    if not s.deaf:
+                    if not self.deaf:
                         self.send(payload, 10)
-                elif opcode == 2 and not s.deaf:
+                elif opcode == 2 and not self.deaf:
                     self.take(fields(payload), len(payload))
         except (OSError, ConnectionError):
             pass
@@ -290,7 +291,7 @@ class WireServer:
         self.settled = [Settled(), Settled()]
         self.repeats = self.pings = self.ended = 0
         self.version, self.max_frame, self.max_accept = 1, 65536, 0
-        self.acking, self.deaf, self.mute, self.http_status = True, False, False, 0
+        self.acking, self.mute, self.http_status = True, False, 0
         self.close_after_hello = self.on_batch = self.poison = None
         self.poison_lane = 0
         self.tls = None
