@@ -195,7 +195,8 @@ static void link_close(struct ingest *in, struct link *l, uint16_t code, const c
     list_remove(&l->prompt);
     list_remove(&l->deferred);
     watch_in(in, l, DOOMED_MS);
-    lws_callback_on_writable(l->wsi);
+    /* Not in the writeable callback: what returns an error there counts as a dead socket and gets no close frame (libwebsockets 4.1.6). */
+    lws_set_timer_usecs(l->wsi, 1);
     uint64_t *count = code == CLOSE_UNAUTHORISED ? &in->figures.unauthorised
                       : code == CLOSE_MALFORMED  ? &in->figures.malformed
                       : code == CLOSE_SILENT     ? &in->figures.silent
@@ -375,7 +376,6 @@ static void on_hello(struct ingest *in, struct link *l)
     }
     l->state = LINK_READY;
     send_welcome(in, l);
-    log_gate_over(&g->complaint);
 }
 
 /* n events from first_seq on, none of them settled; frame is what is kept of them. False: not accepted. */
@@ -412,6 +412,8 @@ static bool take_in(struct ingest *in, struct link *l, const struct event *e, si
         log_error("ingest", "out of memory");
         return false;
     }
+    if (g->complaint.trouble && log_gate_over(&g->complaint))
+        log_notice("ingest", "%s: sends good data again", g->vehicle->duty->gateway);
     in->figures.frames++;
     in->figures.events += n;
     in->figures.bytes += len;
@@ -609,16 +611,22 @@ static void on_closed(struct ingest *in, struct link *l)
     l->wsi = NULL;
 }
 
-/* -1: close now. */
+/* -1: close with the reason. */
+static int on_timer(struct link *l)
+{
+    char text[124];
+    if (l->state != LINK_DOOMED)
+        return 0;
+    int n = snprintf(text, sizeof text, "%s%s%s", l->reason, l->detail[0] != '\0' ? ": " : "", l->detail);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    lws_close_reason(l->wsi, (enum lws_close_status)l->code, (unsigned char *)text, len);
+    return -1;
+}
+
 static int on_writable(struct ingest *in, struct link *l)
 {
-    if (l->state == LINK_DOOMED) {
-        char text[124];
-        int n = snprintf(text, sizeof text, "%s%s%s", l->reason, l->detail[0] != '\0' ? ": " : "", l->detail);
-        size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-        lws_close_reason(l->wsi, (enum lws_close_status)l->code, (unsigned char *)text, len);
-        return -1;
-    }
+    if (l->state == LINK_DOOMED)
+        return 0;
     if (l->want_ack)
         send_acks(in, l);
     if (l->pinged && l->heard_ms + INGEST_SILENT_MS / 2 <= loop_now(in))
@@ -634,6 +642,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
     switch ((int)reason) {
     case LWS_CALLBACK_RECEIVE: on_receive(in, l, p, n); return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: return on_writable(in, l);
+    case LWS_CALLBACK_TIMER: return on_timer(l);
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION: return on_filter(in, wsi);
     case LWS_CALLBACK_ESTABLISHED: on_established(in, l, wsi); return 0;
     case LWS_CALLBACK_RECEIVE_PONG: l->heard_ms = loop_now(in); l->pinged = false; return 0;

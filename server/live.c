@@ -147,7 +147,19 @@ static void screen_close(struct screen *s, uint16_t code, const char *reason)
         return;
     s->code = code;
     s->reason = reason;
-    lws_callback_on_writable(s->wsi);
+    /* Not in the writeable callback: what returns an error there counts as a dead socket and gets no close frame (libwebsockets 4.1.6). */
+    lws_set_timer_usecs(s->wsi, 1);
+}
+
+/* -1: close with the reason. */
+static int on_timer(struct screen *s)
+{
+    char text[124];
+    if (s->code == 0)
+        return 0;
+    int n = snprintf(text, sizeof text, "%s", s->reason);
+    lws_close_reason(s->wsi, (enum lws_close_status)s->code, (unsigned char *)text, n > 0 && (size_t)n < sizeof text ? (size_t)n : 0);
+    return -1;
 }
 
 static void queue_drop(struct screen *s)
@@ -222,12 +234,8 @@ static struct message *next_message(struct screen *s)
 /* One fragment per call: the peer is the boss. -1: close. */
 static int on_writable(struct screen *s)
 {
-    if (s->code != 0 && s->now == NULL) {
-        char text[124];
-        int n = snprintf(text, sizeof text, "%s", s->reason);
-        lws_close_reason(s->wsi, (enum lws_close_status)s->code, (unsigned char *)text, n > 0 && (size_t)n < sizeof text ? (size_t)n : 0);
-        return -1;
-    }
+    if (s->code != 0)
+        return 0;
     if (s->now == NULL) {
         s->now = next_message(s);
         s->at = 0;
@@ -246,7 +254,7 @@ static int on_writable(struct screen *s)
         message_drop(s->now);
         s->now = NULL;
     }
-    if (!last || s->first != NULL || s->due || s->code != 0)
+    if (!last || s->first != NULL || s->due)
         lws_callback_on_writable(s->wsi);
     return 0;
 }
@@ -313,6 +321,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
     (void)n;
     switch ((int)reason) {
     case LWS_CALLBACK_SERVER_WRITEABLE: return on_writable(user);
+    case LWS_CALLBACK_TIMER: return on_timer(user);
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION: return on_filter(l, wsi);
     case LWS_CALLBACK_ESTABLISHED: on_established(l, user, wsi); return 0;
     case LWS_CALLBACK_RECEIVE: return 0; /* screens have nothing to say */
