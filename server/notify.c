@@ -1,7 +1,6 @@
 #include "notify.h"
 
 #include <curl/curl.h>
-#include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
@@ -21,7 +20,6 @@
 #define TRY_TIMEOUT_MS 10000L
 #define PAUSE_FIRST_MS 1000
 #define PAUSE_MAX_MS 30000
-#define EXPIRES_MS 120000
 #define PRUNE_EVERY_MS 3600000
 
 enum state { NEW = -1, QUEUED = 0, DELIVERED = 1, EXPIRED = 2, RECORDED = 3 }; /* NEW: not yet on disk; the others as in column state */
@@ -57,19 +55,12 @@ static const char *const schema[] = {
     "CREATE INDEX notice_made ON notice(made_ms);",
 };
 
-/* --- ids and signature ------------------------------------------------------------------------------------------------------------------- */
+/* --- the signature ------------------------------------------------------------------------------------------------------------------- */
 
 static void hex(const unsigned char *bytes, size_t n, char *out)
 {
     for (size_t i = 0; i < n; i++)
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
-void notify_delivery(const char *key, char out[33])
-{
-    unsigned char digest[EVP_MAX_MD_SIZE] = {0};
-    EVP_Digest(key, strlen(key), digest, NULL, EVP_sha256(), NULL);
-    hex(digest, 16, out);
 }
 
 void notify_sign(const char *secret, int64_t unix_s, const char *body, char out[NOTIFY_SIGNATURE_MAX])
@@ -231,14 +222,13 @@ static int watch(void *arg, curl_off_t dt, curl_off_t dn, curl_off_t ut, curl_of
 /* One try. True: a receipt (2xx). why: what went wrong otherwise. */
 static bool post(struct notify *n, const struct notice *x, char *why, size_t cap)
 {
-    char signature[NOTIFY_SIGNATURE_MAX], delivery[33], line[160], error[CURL_ERROR_SIZE] = "";
+    char signature[NOTIFY_SIGNATURE_MAX], line[NOTIFY_KEY_MAX + 40], error[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = NULL;
     long status = 0;
     notify_sign(n->secret, clock_wall_ms() / 1000, x->body, signature);
-    notify_delivery(x->key, delivery);
     snprintf(line, sizeof line, "Schoolward-Signature: %s", signature);
     headers = curl_slist_append(headers, line);
-    snprintf(line, sizeof line, "Schoolward-Delivery: %s", delivery);
+    snprintf(line, sizeof line, "Schoolward-Delivery: %s", x->key);
     headers = curl_slist_append(headers, line);
     headers = curl_slist_append(headers, "Content-Type: application/json");
     headers = curl_slist_append(headers, "Expect:");
@@ -368,6 +358,9 @@ enum rc notify_send(struct notify *n, const char *key, const char *json_body, in
     size_t length = strlen(key);
     if (length == 0 || length > NOTIFY_KEY_MAX || strlen(json_body) > NOTIFY_BODY_MAX)
         return RC_RANGE;
+    for (size_t i = 0; i < length; i++)
+        if (key[i] <= ' ' || key[i] > '~')
+            return RC_RANGE; /* it becomes a header */
     enum rc rc = RC_OK;
     pthread_mutex_lock(&n->lock);
     if (lookup(n, key) != NULL)
@@ -378,27 +371,6 @@ enum rc notify_send(struct notify *n, const char *key, const char *json_body, in
         rc = RC_NO_MEMORY;
     pthread_cond_signal(&n->wake);
     pthread_mutex_unlock(&n->lock);
-    return rc;
-}
-
-static json_t *time_or_null(int64_t ms)
-{
-    return ms == 0 ? json_null() : json_integer(ms);
-}
-
-enum rc notify_arriving(struct notify *n, const char *key, const struct notify_arriving *x, int64_t now_ms)
-{
-    char delivery[33];
-    notify_delivery(key, delivery);
-    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I}", "kind", "arriving", "delivery", delivery, "run", x->run, "vehicle", x->vehicle,
-                             "plate", x->plate, "stop", x->stop, "eta_ms", time_or_null(x->eta_ms), "planned_ms", time_or_null(x->planned_ms), "created_ms",
-                             (json_int_t)now_ms);
-    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    if (text == NULL)
-        return RC_NO_MEMORY;
-    enum rc rc = notify_send(n, key, text, now_ms + EXPIRES_MS);
-    free(text);
     return rc;
 }
 

@@ -31,21 +31,12 @@ void notify_close(struct notify *n); /* keeps what is queued; NULL is fine */
 
 /*
  * notify_send - queue one notice; never blocks, any thread. It is on disk before it is sent.
- *   key      "run:date:vehicle:stop:kind"; a second notice with the same key is a no-op, over restarts too
+ *   key      "run:date:vehicle:stop:kind", printable ASCII without spaces; a second notice with the same key is a no-op, over restarts too. It is the
+ *            delivery id of every try (header Schoolward-Delivery), and what member "delivery" of the body should say.
  *   expires_ms  wall time after which it is of no use
- *   returns  RC_OK queued; RC_END this key was there already; RC_RANGE key or body too long; RC_FULL; RC_NO_MEMORY
+ *   returns  RC_OK queued; RC_END this key was there already; RC_RANGE key or body too long, or not such a key; RC_FULL; RC_NO_MEMORY
  */
 enum rc notify_send(struct notify *n, const char *key, const char *json_body, int64_t expires_ms) RC_MUST_USE;
-
-/* The notice that a bus is about to be at a stop, as docs/protocol.md 4 has it; expires 120 s after now_ms. Returns as notify_send(). */
-struct notify_arriving {
-    const char *run, *vehicle, *plate, *stop;
-    int64_t eta_ms, planned_ms; /* 0 = not known */
-};
-enum rc notify_arriving(struct notify *n, const char *key, const struct notify_arriving *x, int64_t now_ms) RC_MUST_USE;
-
-/* The delivery id of a key: the header Schoolward-Delivery of every try, also over restarts. */
-void notify_delivery(const char *key, char out[33]);
 
 /* "t=<unix seconds>,v1=<hex HMAC-SHA256(secret, t + "." + body)>" */
 #define NOTIFY_SIGNATURE_MAX 128
