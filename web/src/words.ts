@@ -65,3 +65,7 @@ export function routeName(route: Finding['route'] | Vehicle['route']): string {
 
 export const FAMILIES: Family[] = ['overload', 'speed', 'route', 'sos', 'camera', 'door', 'gps']
 export function familyWord(f: Family): string { return t(`family_${f}` as Key) }
+
+/* Names of inputs, sources and device kinds as the server writes them; one this page does not know is shown as it is. */
+const THINGS = new Set(['persons', 'position', 'offset', 'speed', 'sos', 'doors', 'door', 'camera', 'attendant', 'cards', 'gnss', 'counter', 'inputs', 'panel', 'store', 'replay'])
+export function thing(name: string): string { return THINGS.has(name) ? t(`thing_${name}` as Key) : name }

@@ -24,7 +24,7 @@ describe('the sentence a parent reads first', () => {
   })
   it('one stop away is the next stop', () => {
     const [zh, en] = both(parentView({ stops_away: 1, eta_ms: NOW + 90_000 }))
-    expect([zh.sentence, en.sentence]).toEqual(['下一站就是您的站，约 07:19 到', 'Your stop is next, about 07:19'])
+    expect([zh.sentence, en.sentence]).toEqual(['下一站就到，约 07:19', 'Your stop is next, about 07:19'])
     expect(en.detail).toBe('in about 1 minute')
   })
   it('names no time it does not know', () => {

@@ -199,6 +199,7 @@ export const en: Record<keyof typeof zh, string> = {
 
   chart_speed: 'Speed km/h',
   chart_limit: 'limit',
+  chart_limit_now: 'now',
   chart_aboard: 'Persons aboard',
   chart_rated: 'rated',
   chart_doors: 'doors open',
@@ -310,5 +311,22 @@ export const en: Record<keyof typeof zh, string> = {
   waiting_for: 'waiting {n}',
   back: 'Back to the queue',
   start: 'from',
-  end: 'to'
+  end: 'to',
+
+  thing_persons: 'persons',
+  thing_position: 'position',
+  thing_offset: 'distance off',
+  thing_speed: 'speed',
+  thing_sos: 'SOS button',
+  thing_doors: 'doors',
+  thing_door: 'door counter',
+  thing_camera: 'camera',
+  thing_attendant: 'attendant’s count',
+  thing_cards: 'cards',
+  thing_gnss: 'satellite fix',
+  thing_counter: 'counter',
+  thing_inputs: 'switch inputs',
+  thing_panel: 'driver’s panel',
+  thing_store: 'storage',
+  thing_replay: 'replay'
 }

@@ -198,6 +198,7 @@ export const zh = {
 
   chart_speed: '车速 km/h',
   chart_limit: '限速',
+  chart_limit_now: '现行',
   chart_aboard: '车上人数',
   chart_rated: '核载',
   chart_doors: '车门开',
@@ -309,5 +310,22 @@ export const zh = {
   waiting_for: '等待 {n}',
   back: '返回队列',
   start: '起',
-  end: '止'
+  end: '止',
+
+  thing_persons: '人数',
+  thing_position: '位置',
+  thing_offset: '偏离距离',
+  thing_speed: '车速',
+  thing_sos: '一键报警',
+  thing_doors: '车门状态',
+  thing_door: '车门计数',
+  thing_camera: '摄像机',
+  thing_attendant: '照管人员清点',
+  thing_cards: '刷卡',
+  thing_gnss: '卫星定位',
+  thing_counter: '计数器',
+  thing_inputs: '开关量',
+  thing_panel: '驾驶室面板',
+  thing_store: '存储',
+  thing_replay: '回放'
 }

@@ -66,8 +66,11 @@ export function baseStyle(look: { scheme: Scheme; lang: 'zh' | 'en' }): (f: Feat
   const rail = [new Style({ stroke: new Stroke({ color: s.rail, width: 1.4, lineDash: [6, 4] }), zIndex: 5 })]
   const roads = new Map<string, Style[]>()
   const nameOf = (f: FeatureLike): string | undefined => {
-    const [a, b] = look.lang === 'zh' ? ['name_zh', 'name'] : ['name_en', 'name']
-    return (f.get(a!) as string | undefined) || (f.get(b!) as string | undefined)
+    const local = f.get('name') as string | undefined, latin = f.get('name_en') as string | undefined
+    if (look.lang === 'en') return latin || local
+    /* Chinese readers read Chinese, then Latin letters, before any other script. */
+    const zh = (f.get('name_zh') as string | undefined) || (local && /[\u3400-\u9fff]/.test(local) ? local : undefined)
+    return zh || latin || local
   }
   const label = (size: number, colour: string, weight = 400) =>
     new Text({
