@@ -11,7 +11,8 @@
 #include <time.h>
 
 #define TPV_MAX   4000
-#define AT_ONCE   5
+#define AT_ONCE   7
+#define QUIET_MS  3000 /* gpsfake does not end by itself: a recording is over when gpsd said nothing for so long */
 #define FILES_MAX 64
 
 struct tpv {
@@ -28,6 +29,7 @@ struct recording {
     int ref;
     pthread_t thread;
     atomic_bool ended;
+    atomic_int_least64_t heard_ms;
     struct tpv *tpv;
     size_t n;
     struct device *device;
@@ -75,8 +77,10 @@ static void *reference(void *arg)
         FILE *f = fdopen(r->ref, "r");
         char *line = NULL;
         size_t cap = 0;
-        while (f != NULL && getline(&line, &cap, f) > 0)
+        while (f != NULL && getline(&line, &cap, f) > 0) {
             take_line(r, line);
+            atomic_store(&r->heard_ms, clock_mono_ms());
+        }
         free(line);
         if (f != NULL)
             fclose(f);
@@ -212,12 +216,18 @@ static size_t compare(const struct kit *k, const struct recording *r)
     return fixes;
 }
 
+struct playing {
+    struct recording *r;
+    size_t n;
+};
+
 static bool all_ended(struct kit *k, void *arg)
 {
-    struct recording *r = arg;
+    const struct playing *p = arg;
+    struct recording *r = p->r;
     (void)k;
-    for (size_t i = 0; i < AT_ONCE; i++)
-        if (r[i].pid != 0 && !atomic_load(&r[i].ended))
+    for (size_t i = 0; i < p->n; i++)
+        if (r[i].pid != 0 && clock_mono_ms() - atomic_load(&r[i].heard_ms) < QUIET_MS)
             return false;
     return true;
 }
@@ -239,16 +249,17 @@ static size_t play(struct recording *r, size_t n)
         r[i].port = kit_free_port();
         r[i].tpv = calloc(TPV_MAX, sizeof *r[i].tpv);
         assert_true(start_gpsfake(&r[i]));
+        atomic_store(&r[i].heard_ms, clock_mono_ms() + 5000); /* gpsd needs a while to know its receiver */
         assert_int_equal(pthread_create(&r[i].thread, NULL, reference, &r[i]), 0);
         snprintf(name, sizeof name, "gps-%zu", i);
         r[i].device = kit_start(k, "gpsd", name, 0, "port=%u;trust_time=receiver", r[i].port);
         kit_run_ms(k, 10);
     }
-    bool ended = kit_until(k, all_ended, r, 70000);
+    bool ended = kit_until(k, all_ended, &(struct playing){r, n}, 50000);
+    for (size_t i = 0; i < n; i++)
+        kill(r[i].pid, SIGTERM); /* timeout hands it on to gpsfake, which ends its gpsd */
     kit_run_ms(k, 400);
     for (size_t i = 0; i < n; i++) {
-        if (!ended)
-            kill(r[i].pid, SIGTERM);
         pthread_join(r[i].thread, NULL);
         waitpid(r[i].pid, NULL, 0);
     }
