@@ -283,6 +283,26 @@ static void open_now(struct step *s, enum rules_ladder ladder, const struct law_
         close_episode(s, ladder, families[ladder].lasting ? ep->clear_ms + t->off_ms : at_ms);
 }
 
+/* One judgement, whatever it says but "cannot be judged". */
+static void advance(struct step *s, enum rules_ladder ladder, const struct law_rule_text *t, const struct rules_verdict *now, int64_t at_ms)
+{
+    uint8_t *state = &s->mem->state[ladder];
+    struct rules_episode *ep = &s->mem->episode[ladder];
+    if (!families[ladder].lasting && t->gap_ms > 0 && at_ms - ep->seen_ms > t->gap_ms) {
+        start_over(ep);
+        ep->clear_ms = at_ms;
+    }
+    ep->seen_ms = at_ms;
+    if (*state == RULES_IDLE && now->truth >= RULES_NEAR) {
+        begin(s, ep, at_ms);
+        *state = RULES_PENDING;
+    }
+    if (*state == RULES_PENDING)
+        pending(s, ladder, now, at_ms);
+    else if (*state != RULES_IDLE)
+        open_now(s, ladder, t, now, at_ms);
+}
+
 /* Time without any input: a pending breach is forgotten, a warning ends, at last an open episode ends when it was last seen. */
 static void silence(struct step *s, enum rules_ladder ladder, const struct law_rule_text *t)
 {
@@ -329,34 +349,19 @@ static void judge(struct step *s, enum rules_ladder ladder, bool new_fix)
         return; /* the usual case touches no episode */
     if (!lasting)
         silence(s, ladder, t);
+    if (now.truth != RULES_BLIND)
+        advance(s, ladder, t, &now, at_ms);
+    else if (lasting) { /* its inputs do not hold any more: neither towards a breach nor towards its end */
+        start_over(ep);
+        if (*state == RULES_PENDING)
+            *state = RULES_IDLE;
+        else if (*state == RULES_CLEARING)
+            *state = RULES_ACTIVE;
+    }
     if (*warned && now.warn == RULES_WARN_OFF)
         warn(s, ladder, RULES_CALMED, &now);
     else if (!*warned && now.warn == RULES_WARN_ON && *state < RULES_ACTIVE)
         warn(s, ladder, RULES_WARNED, &now);
-    if (now.truth == RULES_BLIND) {
-        if (lasting) { /* its inputs do not hold any more: neither towards a breach nor towards its end */
-            start_over(ep);
-            if (*state == RULES_PENDING)
-                *state = RULES_IDLE;
-            else if (*state == RULES_CLEARING)
-                *state = RULES_ACTIVE;
-        }
-        return;
-    }
-    bool gap = !lasting && t->gap_ms > 0 && at_ms - ep->seen_ms > t->gap_ms;
-    if (gap) {
-        start_over(ep);
-        ep->clear_ms = at_ms;
-    }
-    ep->seen_ms = at_ms;
-    if (*state == RULES_IDLE && now.truth >= RULES_NEAR) {
-        begin(s, ep, at_ms);
-        *state = RULES_PENDING;
-    }
-    if (*state == RULES_PENDING)
-        pending(s, ladder, &now, at_ms);
-    else if (*state != RULES_IDLE)
-        open_now(s, ladder, t, &now, at_ms);
 }
 
 size_t rules_step(const struct law *law, const struct duty_set *set, const struct duty_vehicle *v, const struct bus *b, const struct event *e,
