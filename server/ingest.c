@@ -195,8 +195,12 @@ static void link_close(struct ingest *in, struct link *l, uint16_t code, const c
     list_remove(&l->prompt);
     list_remove(&l->deferred);
     watch_in(in, l, DOOMED_MS);
-    /* Not in the writeable callback: what returns an error there counts as a dead socket and gets no close frame (libwebsockets 4.1.6). */
+    /*
+     * Not in the writeable callback: what returns an error there counts as a dead socket and gets no close frame (libwebsockets 4.1.6). A timer is only
+     * looked at after some event of the socket, so ask for one: we may have been called from outside.
+     */
     lws_set_timer_usecs(l->wsi, 1);
+    lws_callback_on_writable(l->wsi);
     uint64_t *count = code == CLOSE_UNAUTHORISED ? &in->figures.unauthorised
                       : code == CLOSE_MALFORMED  ? &in->figures.malformed
                       : code == CLOSE_SILENT     ? &in->figures.silent
@@ -228,6 +232,7 @@ static bool link_send(struct ingest *in, struct link *l, size_t n, enum lws_writ
     if (lws_write(l->wsi, in->buf + LWS_PRE, n, kind) >= (int)n)
         return true;
     lws_set_timeout(l->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    lws_cancel_service(lws_get_context(l->wsi));
     return false;
 }
 
@@ -655,8 +660,10 @@ static void look_after(struct ingest *in, struct link *l)
 {
     uint64_t now = loop_now(in);
     if (l->state == LINK_DOOMED) {
-        if (now >= l->since_ms + DOOMED_MS)
+        if (now >= l->since_ms + DOOMED_MS) {
             lws_set_timeout(l->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+            lws_cancel_service(lws_get_context(l->wsi));
+        }
         watch_in(in, l, 1000);
         return;
     }

@@ -147,8 +147,9 @@ static void screen_close(struct screen *s, uint16_t code, const char *reason)
         return;
     s->code = code;
     s->reason = reason;
-    /* Not in the writeable callback: what returns an error there counts as a dead socket and gets no close frame (libwebsockets 4.1.6). */
+    /* As in ingest.c: by a timer, so that a close frame is sent; and an event of the socket, so that the timer is looked at. */
     lws_set_timer_usecs(s->wsi, 1);
+    lws_callback_on_writable(s->wsi);
 }
 
 /* -1: close with the reason. */
@@ -160,6 +161,12 @@ static int on_timer(struct screen *s)
     int n = snprintf(text, sizeof text, "%s", s->reason);
     lws_close_reason(s->wsi, (enum lws_close_status)s->code, (unsigned char *)text, n > 0 && (size_t)n < sizeof text ? (size_t)n : 0);
     return -1;
+}
+
+static void kill_now(const struct screen *s)
+{
+    lws_set_timeout(s->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    lws_cancel_service(lws_get_context(s->wsi));
 }
 
 static void queue_drop(struct screen *s)
@@ -348,7 +355,7 @@ void live_tick(struct live *l, int64_t now_ms)
         if (s->due || s->code != 0)
             s->stuck++;
         if (s->stuck >= (s->code != 0 ? CLOSING_MAX : STUCK_MAX))
-            lws_set_timeout(s->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+            kill_now(s);
         s->due = true;
         lws_callback_on_writable(s->wsi);
     }
