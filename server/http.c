@@ -8,7 +8,7 @@
 
 #include "../core/base/clock.h"
 
-#define HTTP_HEAD 1536 /* our answer's header block */
+#define HTTP_HEADER_BLOCK 1536 /* our answer's header block */
 #define HTTP_PIECE 16384
 #define HTTP_PIECES 16 /* in one turn of the loop: a fast reader of a long answer must not stop the buses */
 #define HTTP_DISCARD_MAX (1u << 20) /* of a body that is too large this much is read so that the client sees the 413, the rest is cut off */
@@ -47,7 +47,7 @@ struct http_private {
     size_t out_n;
     void (*release)(void *arg);
     void *release_arg;
-    unsigned char head[LWS_PRE + HTTP_HEAD];
+    unsigned char head[LWS_PRE + HTTP_HEADER_BLOCK];
 };
 
 struct http_session { /* per connection, libwebsockets clears it */
@@ -183,6 +183,7 @@ static enum http_method http_method_of(int m)
 {
     switch (m) {
     case LWSHUMETH_GET: return HTTP_GET;
+    case LWSHUMETH_HEAD: return HTTP_HEAD;
     case LWSHUMETH_POST: return HTTP_POST;
     case LWSHUMETH_PUT: return HTTP_PUT;
     case LWSHUMETH_PATCH: return HTTP_PATCH;
@@ -295,8 +296,7 @@ static int http_on_request(struct http *h, struct lws *wsi, struct http_session 
         return -1;
     }
     s->x = x;
-    /* Debian's 4.1.6 gives HEAD an index of its own that is not LWSHUMETH_HEAD. */
-    x->method = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0 ? HTTP_HEAD : http_method_of(m);
+    x->method = http_method_of(m);
     x->p->head_only = x->method == HTTP_HEAD;
     if (uri_n < 1 || uri_n > HTTP_PATH_MAX || uri[0] != '/' || !http_clean(uri, (size_t)uri_n)) {
         x->fault = HTTP_BAD_PATH;

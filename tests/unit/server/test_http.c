@@ -157,7 +157,7 @@ static void test_head(void **state)
     assert_true(client_send(fd, two, sizeof two - 1));
     assert_true(client_read(fd, &a, true));
     assert_int_equal(a.status, 200);
-    assert_non_null(strcasestr(a.head, "content-length: 18"));
+    assert_non_null(strcasestr(a.head, "content-length: 17"));
     answer_free(&a);
     assert_true(client_read(fd, &a, false));
     assert_string_equal(a.body, "GET /g [] 0  gz0");
