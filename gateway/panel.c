@@ -44,20 +44,33 @@ static enum panel_level level_of_severity(uint8_t severity)
     return PANEL_HIGH;
 }
 
-static bool about_persons(uint8_t rule)
+static enum rules_ladder ladder_of(enum law_rule rule)
 {
-    return rule == LAW_OVL_1 || rule == LAW_OVL_2 || rule == LAW_OVL_3 || rule == LAW_OVL_DOUBT;
+    switch (rule) {
+    case LAW_OVL_1:
+    case LAW_OVL_2:
+    case LAW_OVL_3: return RULES_OVERLOAD;
+    case LAW_OVL_DOUBT: return RULES_DOUBT;
+    case LAW_SPD_1:
+    case LAW_SPD_2:
+    case LAW_SPD_3: return RULES_SPEED;
+    case LAW_RTE_1: return RULES_ROUTE;
+    case LAW_SOS_1: return RULES_SOS;
+    case LAW_RULES: break;
+    }
+    return RULES_LADDERS;
 }
 
 void panel_finding(struct panel *p, const struct rules_finding *f, int64_t now_ms)
 {
-    if ((f->to & LAW_TO_CAB) == 0 || f->rule >= LAW_RULES || f->rule == LAW_SOS_1)
+    enum rules_ladder l = ladder_of((enum law_rule)f->rule);
+    if ((f->to & LAW_TO_CAB) == 0 || l == RULES_LADDERS || l == RULES_SOS)
         return;
-    enum panel_level was = (enum panel_level)p->rule[f->rule].level, level = was;
+    enum panel_level was = (enum panel_level)p->slot[l].level, level = was;
     switch ((enum rules_change)f->change) {
     case RULES_WARNED:
         if (was < PANEL_LOW)
-            level = about_persons(f->rule) ? PANEL_BOARDING : PANEL_PREWARN;
+            level = l == RULES_OVERLOAD || l == RULES_DOUBT ? PANEL_BOARDING : PANEL_PREWARN;
         break;
     case RULES_OPENED:
     case RULES_RAISED: level = level_of_severity(f->severity); break;
@@ -68,8 +81,8 @@ void panel_finding(struct panel *p, const struct rules_finding *f, int64_t now_m
         break;
     }
     if (level != was) {
-        p->rule[f->rule].level = (uint8_t)level;
-        p->rule[f->rule].since_ms = now_ms;
+        p->slot[l].level = (uint8_t)level;
+        p->slot[l].since_ms = now_ms;
     }
 }
 
@@ -88,21 +101,21 @@ void panel_order(struct panel *p, uint32_t ms, int64_t now_ms)
 
 void panel_reset(struct panel *p)
 {
-    memset(p->rule, 0, sizeof p->rule);
+    memset(p->slot, 0, sizeof p->slot);
 }
 
-static int worst_rule(const struct panel *p)
+static int worst_slot(const struct panel *p)
 {
     int worst = 0;
-    for (int i = 1; i < LAW_RULES; i++)
-        if (p->rule[i].level > p->rule[worst].level)
+    for (int i = 1; i < RULES_LADDERS; i++)
+        if (p->slot[i].level > p->slot[worst].level)
             worst = i;
     return worst;
 }
 
 enum panel_level panel_worst(const struct panel *p)
 {
-    return (enum panel_level)p->rule[worst_rule(p)].level;
+    return (enum panel_level)p->slot[worst_slot(p)].level;
 }
 
 /* Level of a square wave t after its start, and when it changes next. */
@@ -130,11 +143,11 @@ static bool beeping(const struct pattern *w, int64_t t, int64_t repeat, int64_t 
 
 struct panel_signal panel_now(const struct panel *p, int64_t now_ms)
 {
-    int r = worst_rule(p);
-    const struct pattern *w = &patterns[p->rule[r].level];
-    int64_t t = now_ms - p->rule[r].since_ms, buzzer_left, lamp_left;
+    int r = worst_slot(p);
+    const struct pattern *w = &patterns[p->slot[r].level];
+    int64_t t = now_ms - p->slot[r].since_ms, buzzer_left, lamp_left;
     struct panel_signal s;
-    s.buzzer = beeping(w, t, p->rule[r].level == PANEL_PREWARN ? p->opt.prewarn_repeat_ms : w->repeat_ms, &buzzer_left);
+    s.buzzer = beeping(w, t, p->slot[r].level == PANEL_PREWARN ? p->opt.prewarn_repeat_ms : w->repeat_ms, &buzzer_left);
     s.lamp = wave(t, w->lamp_on_ms, w->lamp_off_ms, &lamp_left);
     if (p->sos)
         s.lamp = wave(now_ms - p->sos_ms, sos_pattern.lamp_on_ms, sos_pattern.lamp_off_ms, &lamp_left);

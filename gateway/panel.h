@@ -32,7 +32,7 @@ struct panel { /* all-zero, then opt, is a valid start */
     struct {
         uint8_t level; /* enum panel_level */
         int64_t since_ms;
-    } rule[LAW_RULES];
+    } slot[RULES_LADDERS]; /* by enum rules_ladder: each has one episode at a time, whose rule may rise */
     bool sos;
     int64_t sos_ms;
     int64_t order_ms, order_until_ms; /* buzzer ordered by the office */

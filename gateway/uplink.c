@@ -156,6 +156,11 @@ static enum rc parse_url(const char *text, struct url *ret_url, char *why, size_
         snprintf(why, cap, "cannot be understood from '%s' on", p);
         return RC_INVALID;
     }
+    for (const char *c = u.path; *c != '\0'; c++)
+        if (*c <= 0x20 || *c == 0x7f) {
+            snprintf(why, cap, "has a space or control character in its path");
+            return RC_INVALID;
+        }
     *ret_url = u;
     return RC_OK;
 }
