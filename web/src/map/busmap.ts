@@ -47,6 +47,7 @@ export class BusMap {
   private readonly layers: VectorLayer[]
   private base: ReturnType<typeof baseLayer>[] = []
   private readonly looks = new Map<string, Style>()
+  private readonly plates = new Map<string, Style>()
   private shown: Shown[] = []
   private selected: string | null = null
   private zoomKey = ''
@@ -103,6 +104,7 @@ export class BusMap {
     this.dark = dark
     this.lang = lang
     this.looks.clear()
+    this.plates.clear()
     for (const layer of this.base) layer.setStyle(baseStyle({ scheme: dark ? DARK : LIGHT, lang }))
     this.zoomKey = ''
     this.restyle()
@@ -322,18 +324,23 @@ export class BusMap {
       severity: v.sos ? 'critical' : v.severity, freshness: s.row.freshness, heading: headingStep(v.position?.track_deg ?? null),
       family: s.family, moving: (v.position?.speed_mps ?? 0) > 0.8, selected, dark: this.dark
     }
+    const z = severityRank(look.severity) * 10 + (selected ? 100 : 0)
     const key = lookKey(look)
     let style = this.looks.get(key)
     if (!style) {
       const canvas = drawBus(look)
-      style = new Style({ image: new Icon({ img: canvas, width: MARK_PX, height: MARK_PX, declutterMode: 'none' }) })
+      style = new Style({ image: new Icon({ img: canvas, width: MARK_PX, height: MARK_PX, declutterMode: 'none' }), zIndex: z })
       this.looks.set(key, style)
     }
-    const z = severityRank(look.severity) * 10 + (selected ? 100 : 0)
-    const withZ = style.clone()
-    withZ.setZIndex(z)
-    if (zoom < PLATES_FROM && !selected && severityRank(look.severity) < 3) return [withZ]
-    return [withZ, new Style({ text: this.text(v.plate, 12, 0, 25, selected || severityRank(look.severity) >= 3), zIndex: z })]
+    const bold = selected || severityRank(look.severity) >= 3
+    if (zoom < PLATES_FROM && !bold) return [style]
+    const name = `${bold ? 'bold' : ''} ${z} ${v.plate}`
+    let label = this.plates.get(name)
+    if (!label) {
+      label = new Style({ text: this.text(v.plate, 12, 0, 25, bold), zIndex: z })
+      this.plates.set(name, label)
+    }
+    return [style, label]
   }
 
   private group(list: Shown[]): Style[] {
