@@ -227,198 +227,6 @@ void api_work(struct api_call *c, void (*work)(struct api_call *c), void (*after
     a->jobs++;
 }
 
-/* ---- fields ---- */
-
-const struct api_value *api_value(const struct api_call *c, const char *name)
-{
-    for (size_t i = 0; i < c->route->fields; i++)
-        if (!strcmp(c->route->field[i].name, name))
-            return &c->value[i];
-    log_error("api", "%s has no field %s", c->route->path, name);
-    abort();
-}
-
-int64_t api_number(const struct api_call *c, const char *name, int64_t otherwise)
-{
-    const struct api_value *v = api_value(c, name);
-    return v->given ? v->number : otherwise;
-}
-
-const char *api_text(const struct api_call *c, const char *name)
-{
-    return api_value(c, name)->text;
-}
-
-static bool api_is_of(const char *text, const char *set, size_t max)
-{
-    size_t n = strlen(text);
-    return n >= 1 && n <= max && strspn(text, set) == n;
-}
-
-#define API_ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-#define API_HEX "0123456789abcdef"
-
-static bool api_read_int(const char *text, int64_t *ret_v)
-{
-    size_t n = strlen(text);
-    if (!n || n > 18 || strspn(text, "0123456789") != n)
-        return false;
-    *ret_v = strtoll(text, NULL, 10);
-    return true;
-}
-
-/* What the value must be, NULL if it is that. */
-static const char *api_read_text(const struct api_field *f, const char *text, struct api_value *v)
-{
-    v->given = true;
-    v->text = text;
-    switch (f->kind) {
-    case API_ID: return api_is_of(text, API_ALNUM "._:-", DUTY_ID_MAX) ? NULL : "an id: 1 to 31 of A-Z a-z 0-9 . _ : -";
-    case API_NAME: return api_is_of(text, API_ALNUM "_-", 63) ? NULL : "a name: 1 to 63 of A-Z a-z 0-9 _ -";
-    case API_INT: return api_read_int(text, &v->number) && v->number >= f->min && v->number <= f->max ? NULL : "a whole number in its range";
-    case API_TEXT: {
-        size_t n = strlen(text);
-        return n >= (size_t)f->min && n <= (size_t)f->max ? NULL : "a text of the allowed length";
-    }
-    case API_HEX64:
-        v->number = (int64_t)strtoull(text, NULL, 16);
-        return strlen(text) == 16 && api_is_of(text, API_HEX, 16) ? NULL : "16 hex digits";
-    case API_CURSOR: {
-        const char *dash = strchr(text, '-');
-        return dash && dash - text >= 1 && dash - text <= 13 && strspn(text, "0123456789") == (size_t)(dash - text) && strlen(dash + 1) == 16 &&
-                       api_is_of(dash + 1, API_HEX, 16)
-                   ? NULL
-                   : "the next_cursor of an earlier answer";
-    }
-    case API_WORD:
-        for (v->number = 0; f->words[v->number]; v->number++)
-            if (!strcmp(f->words[v->number], text))
-                return NULL;
-        return "one of its words";
-    }
-    return "something else";
-}
-
-static void api_bad_field(struct api_call *c, const struct api_field *f, const char *must)
-{
-    char message[160], hint[320];
-    (void)snprintf(message, sizeof message, "%s %s must be %s", f->in == API_IN_BODY ? "member" : "parameter", f->name, must);
-    if (f->kind == API_INT)
-        (void)snprintf(hint, sizeof hint, "%lld to %lld: %s", (long long)f->min, (long long)f->max, f->help);
-    else if (f->kind == API_WORD) {
-        size_t n = (size_t)snprintf(hint, sizeof hint, "one of");
-        for (size_t i = 0; f->words[i] && n < sizeof hint; i++)
-            n += (size_t)snprintf(hint + n, sizeof hint - n, " %s", f->words[i]);
-    } else
-        (void)snprintf(hint, sizeof hint, "%s", f->help);
-    api_fail(c, 400, "bad_request", message, hint);
-}
-
-/* The names a route knows, for the hint of a refusal. */
-static void api_unknown(struct api_call *c, enum api_in in, const char *name)
-{
-    char message[160], hint[400];
-    const char *what = in == API_IN_BODY ? "member" : "parameter";
-    size_t n = 0;
-    hint[0] = '\0';
-    for (size_t i = 0; i < c->route->fields && n < sizeof hint; i++)
-        if (c->route->field[i].in == in)
-            n += (size_t)snprintf(hint + n, sizeof hint - n, "%s%s", n ? ", " : "it knows: ", c->route->field[i].name);
-    (void)snprintf(message, sizeof message, "unknown %s %.64s", what, name);
-    api_fail(c, 400, "bad_request", message, n ? hint : in == API_IN_BODY ? "it takes an empty body or {}" : "it takes no parameters");
-}
-
-static bool api_read_query(struct api_call *c)
-{
-    const struct http_query *q = &c->x->query;
-    for (size_t k = 0; k < q->n; k++) {
-        size_t i = 0;
-        while (i < c->route->fields && (c->route->field[i].in != API_IN_QUERY || strcmp(c->route->field[i].name, http_query_name(q, k)) != 0))
-            i++;
-        if (i == c->route->fields) {
-            api_unknown(c, API_IN_QUERY, http_query_name(q, k));
-            return false;
-        }
-        const char *must = api_read_text(&c->route->field[i], http_query_value(q, k), &c->value[i]);
-        if (must) {
-            api_bad_field(c, &c->route->field[i], must);
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool api_read_member(struct api_call *c, const char *name, json_t *value)
-{
-    size_t i = 0;
-    while (i < c->route->fields && (c->route->field[i].in != API_IN_BODY || strcmp(c->route->field[i].name, name) != 0))
-        i++;
-    if (i == c->route->fields) {
-        api_unknown(c, API_IN_BODY, name);
-        return false;
-    }
-    const struct api_field *f = &c->route->field[i];
-    struct api_value *v = &c->value[i];
-    const char *must = NULL;
-    if (f->kind == API_INT) {
-        v->given = true;
-        v->number = json_integer_value(value);
-        must = json_is_integer(value) && v->number >= f->min && v->number <= f->max ? NULL : "a whole number in its range";
-    } else {
-        must = json_is_string(value) ? api_read_text(f, json_string_value(value), v) : "a text";
-    }
-    if (must)
-        api_bad_field(c, f, must);
-    return !must;
-}
-
-static bool api_read_body(struct api_call *c)
-{
-    json_error_t error;
-    if (!c->x->body_n)
-        return true;
-    if (!c->x->json_body) {
-        api_fail(c, 400, "bad_request", "the body is not declared as JSON", "send Content-Type: application/json");
-        return false;
-    }
-    c->body = json_loadb(c->x->body, c->x->body_n, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(c->body)) {
-        char hint[220];
-        (void)snprintf(hint, sizeof hint, "one JSON object is wanted; line %d, column %d: %.120s", c->body ? 1 : error.line, c->body ? 1 : error.column,
-                       c->body ? "not an object" : error.text);
-        api_fail(c, 400, "bad_request", "the body is not valid JSON", hint);
-        return false;
-    }
-    const char *name;
-    json_t *value;
-    json_object_foreach(c->body, name, value)
-        if (!api_read_member(c, name, value))
-            return false;
-    return true;
-}
-
-static bool api_read_fields(struct api_call *c)
-{
-    for (size_t i = 0; i < c->route->fields; i++) {
-        const struct api_field *f = &c->route->field[i];
-        if (f->in != API_IN_PATH)
-            continue;
-        struct api_value *v = &c->value[i];
-        if (api_read_text(f, v->text, v)) { /* what cannot be an address is not there */
-            api_not_found(c);
-            return false;
-        }
-    }
-    if (!api_read_query(c) || !api_read_body(c))
-        return false;
-    for (size_t i = 0; i < c->route->fields; i++)
-        if (c->route->field[i].required && !c->value[i].given) {
-            api_bad_field(c, &c->route->field[i], "given");
-            return false;
-        }
-    return true;
-}
-
 /* ---- from request to handler ---- */
 
 /* Does the path fit the route's? Parts in braces are taken down as the values of their fields; path is cut up only when it fits. */
@@ -559,6 +367,17 @@ static bool api_refuse_fault(struct api_call *c)
     return false;
 }
 
+static void api_handle(struct api_call *c)
+{
+    struct api_problem p = {.status = 0};
+    if (api_read_fields(c, &p))
+        c->route->handle(c);
+    else if (p.status == 404)
+        api_not_found(c);
+    else
+        api_fail(c, p.status, "bad_request", p.message, p.hint);
+}
+
 static void api_dispatch(struct api_call *c)
 {
     struct api *a = c->api;
@@ -578,8 +397,8 @@ static void api_dispatch(struct api_call *c)
         api_take_path(c);
         if (c->x->fault == HTTP_BAD_QUERY)
             api_fail(c, 400, "bad_request", "the query is malformed", "name=value, each name once, at most 16 of them and 1000 bytes, UTF-8");
-        else if (api_may(c) && api_read_fields(c))
-            c->route->handle(c);
+        else if (api_may(c))
+            api_handle(c);
     } else if (get || post) {
         api_not_allowed(c, get, post);
     } else if (!strncmp(c->x->path, "/api/", 5) || !strncmp(c->x->path, "/tiles/", 7)) {

@@ -122,6 +122,16 @@ struct api_call {
     struct tiles_tile tile;
 };
 
+struct api_problem {
+    int status; /* 400, 404 */
+    char message[160], hint[400];
+};
+/*
+ * api_read_fields - check path parts (value[].text already set), query and body against the route's fields and fill value[]. Needs no server: c->route
+ * and c->x are enough; c->body is the caller's to release. false: what to answer is in *p.
+ */
+bool api_read_fields(struct api_call *c, struct api_problem *p);
+
 /* The value of a field of the call's route; a name that is not in the table is a bug, told at once. */
 const struct api_value *api_value(const struct api_call *c, const char *name);
 int64_t api_number(const struct api_call *c, const char *name, int64_t otherwise);
