@@ -15,6 +15,7 @@ static const double plausible_mps = 60 / 3.6; /* R617 art. 35: a school bus does
 static const double jump_mps = 40;            /* nothing on wheels here is faster: what moved further jumped */
 static const double jump_slack_m = 100;       /* two GNSS errors */
 static const double terminal_m = 300;
+static const int64_t done_ms = 10 * 60000;  /* "passed" is shown so long after the last stop */
 static const int64_t last_stop_ms = 180000; /* nobody drives on from the last stop: there for so long after reaching it */
 
 /* --- service days -------------------------------------------------------------------------------------------------------------------------- */
@@ -73,10 +74,11 @@ int64_t arrive_track_planned_ms(const struct arrive_track *t, size_t stop)
 
 /* --- which run ------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool complete(const struct arrive_track *t)
+/* All stops are passed, and the people at the last ones have had time to read so; or the next run is about to start. */
+static bool complete(const struct arrive_track *t, int64_t now, int64_t next_starts_ms)
 {
     const struct arrive_mark *last = &t->mark[t->route->stops - 1];
-    return last->reached_ms != 0 || last->behind;
+    return (last->reached_ms != 0 && now >= last->reached_ms + done_ms) || ((last->reached_ms != 0 || last->behind) && now >= next_starts_ms - margin_ms / 3);
 }
 
 static void begin(struct arrive_track *t, const struct duty_route *route, const struct duty_run *run, int32_t date, int64_t starts_ms)
@@ -153,7 +155,7 @@ static void settle_run(struct arrive_track *t, struct arrive_days *days, const s
     bool found = t->run != NULL && t->placed;
     bool over = t->run != NULL && (now > t->starts_ms + duration_ms(route) + delay_now_ms(t, now) + margin_ms || now < t->starts_ms - margin_ms);
     struct choice next = choose(route, days, now, along_m, found ? t->starts_ms : t->after_ms);
-    if (next.run != NULL && (!found || over || complete(t) || gave_up(t, &next, now, along_m))) {
+    if (next.run != NULL && (!found || over || complete(t, now, next.starts_ms) || gave_up(t, &next, now, along_m))) {
         if (next.run == t->run && next.starts_ms == t->starts_ms)
             return;
         if (found)
@@ -227,33 +229,36 @@ static bool insists(struct arrive_track *t, const struct arrive_place *p, double
     return t->doubts >= 3 && t->doubt_m - t->doubt_from_m >= metres;
 }
 
-static bool is_loop(const struct duty_route *r)
+/* Where a loop ends it begins: before it has set out, a bus matched to the end stands at the start. */
+static double unlooped(const struct arrive_track *t, const struct arrive_place *p)
 {
-    double length = geo_line_length_m(r->line);
-    return geo_near_m(geo_line_at(r->line, 0), geo_line_at(r->line, length)) < terminal_m;
+    const struct geo_line *line = t->route->line;
+    double length = geo_line_length_m(line);
+    bool setting_out = t->placed ? t->far_m < terminal_m : p->time_ms < t->starts_ms + duration_ms(t->route) / 3;
+    if (p->along_m <= length - terminal_m || !setting_out || geo_near_m(geo_line_at(line, 0), geo_line_at(line, length)) > terminal_m)
+        return p->along_m;
+    return 0;
 }
 
 static void first_place(struct arrive_track *t, const struct arrive_place *p)
 {
-    double along = p->along_m, length = geo_line_length_m(t->route->line);
-    /* Where a loop ends it begins: before it has set out, a bus matched to the end stands at the start. */
-    if (along > length - terminal_m && p->time_ms < t->starts_ms + duration_ms(t->route) / 3 && is_loop(t->route))
-        along = 0;
-    if (along <= t->route->stop[0].along_m + stop_m)
-        put_at(t, along, p->time_ms);
+    if (p->along_m <= t->route->stop[0].along_m + stop_m)
+        put_at(t, p->along_m, p->time_ms);
     /* Elsewhere it may be on its way to the first stop, against the direction of the route: wait until it goes forward, after the start. */
     else if (p->time_ms >= t->starts_ms - margin_ms / 5 && insists(t, p, 50))
-        put_at(t, along, p->time_ms);
+        put_at(t, p->along_m, p->time_ms);
 }
 
-void arrive_track_place(struct arrive_track *t, struct arrive_days *days, const struct duty_route *route, const struct arrive_place *p)
+void arrive_track_place(struct arrive_track *t, struct arrive_days *days, const struct duty_route *route, const struct arrive_place *as_matched)
 {
+    struct arrive_place here = *as_matched, *p = &here;
     bool on_line = p->offset_m <= on_line_m;
     settle_run(t, days, route, p->time_ms, on_line ? p->along_m : (double)NAN);
     if (t->run == NULL || !on_line) {
         t->doubts = 0;
         return;
     }
+    p->along_m = unlooped(t, p);
     if (!t->placed)
         first_place(t, p);
     else {

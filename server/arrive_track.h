@@ -49,7 +49,7 @@ struct arrive_place {
 };
 
 /* A valid fix of the bus on this route (NULL: it has none now). Times must not fall. */
-void arrive_track_place(struct arrive_track *t, struct arrive_days *days, const struct duty_route *route, const struct arrive_place *p);
+void arrive_track_place(struct arrive_track *t, struct arrive_days *days, const struct duty_route *route, const struct arrive_place *as_matched);
 /* Time passed without a fix: a run may begin or end. */
 void arrive_track_time(struct arrive_track *t, struct arrive_days *days, const struct duty_route *route, int64_t now_ms);
 /* The doors changed where the bus was last seen. */
