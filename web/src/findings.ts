@@ -20,8 +20,13 @@ export class Findings {
   readonly version: ShallowRef<number> = shallowRef(0)
   private readonly byId = new Map<string, Finding>()
 
-  replace(list: Finding[]): void {
-    this.byId.clear()
+  /*
+   * Everything that is open now, and some others. What was held as open and is not in the list has ended unheard; what
+   * had ended before (somebody looks at an old one) stays.
+   */
+  refresh(list: Finding[]): void {
+    const known = new Set(list.map((f) => f.id))
+    for (const [id, f] of this.byId) if (f.state === 'open' && !known.has(id)) this.byId.delete(id)
     this.merge(list)
   }
 

@@ -38,6 +38,12 @@ describe('findings', () => {
     expect(store.all()).toHaveLength(1)
     expect(store.get(f.id)?.ack).toEqual(ack)
   })
+  it('after a cut, what ended unheard is not open any more, and an old one somebody reads stays', () => {
+    const store = new Findings()
+    store.merge([finding({ id: 'ended' }), finding({ id: 'still' }), finding({ id: 'read', state: 'closed', ack })])
+    store.refresh([finding({ id: 'still' }), finding({ id: 'new' })])
+    expect(ids(store.all()).sort()).toEqual(['new', 'read', 'still'])
+  })
   it('is bounded, and never drops what is unfinished', () => {
     const store = new Findings()
     const open = finding({ opened_ms: 0 })

@@ -14,6 +14,20 @@ import { setZone } from '../time'
 
 export type Stage = 'sign_in' | 'loading' | 'forbidden' | 'unreachable' | 'ready'
 const RECENT = 200
+const MOST_PAGES = 20
+
+/* Every open finding, page by page; a county with thousands of them open has other worries than the oldest. */
+async function allOpen(api: Api): Promise<Finding[]> {
+  const list: Finding[] = []
+  let cursor: string | undefined
+  for (let page = 0; page < MOST_PAGES; page++) {
+    const part = await api.findings({ state: 'open', limit: RECENT, cursor })
+    list.push(...part.findings)
+    if (!part.next_cursor) break
+    cursor = part.next_cursor
+  }
+  return list
+}
 
 export function useDesk(options: { roles: Role[]; fleet: boolean; title: () => string; onFinding?: (f: Finding, change: string) => void }) {
   const stage = ref<Stage>('loading')
@@ -120,9 +134,9 @@ export function useDesk(options: { roles: Role[]; fleet: boolean; title: () => s
     if (!client) return
     try {
       const [open, recent, vehicles] = await Promise.all([
-        client.findings({ state: 'open', limit: RECENT }), client.findings({ limit: RECENT }), options.fleet ? client.vehicles() : null
+        allOpen(client), client.findings({ limit: RECENT }), options.fleet ? client.vehicles() : null
       ])
-      findings.replace([...recent.findings, ...open.findings])
+      findings.refresh([...recent.findings, ...open])
       if (vehicles) fleet.replace(vehicles.vehicles, performance.now())
       loadError.value = null
       loaded.value = true
