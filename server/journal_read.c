@@ -160,6 +160,8 @@ enum rc journal_history(struct journal *j, const char *gateway, int64_t from_ms,
     char path[JOURNAL_FILE_PATH_MAX], why[256];
     enum rc rc = s.frame == NULL ? RC_NO_MEMORY : journal_file_days(journal_dir(j), &day, &days);
     int32_t first = journal_file_day(day_before(from_ms)); /* a gateway's clock may have been ahead of ours */
+    if (days > 0 && first > day[days - 1])
+        first = 0; /* asked for the future: only a receiver with a wrong date was ever there, on any day */
     for (size_t i = 0; i < days && rc == RC_OK; i++) {
         sqlite3 *db = NULL;
         if (day[i] < first)
