@@ -57,7 +57,7 @@ struct span { /* a settled set that is small while it has no ranges */
 struct gate_lane {
     struct span now;         /* with all that was put */
     struct span before;      /* as of ticket_before */
-    uint64_t ticket, ticket_before;
+    uint64_t ticket, ticket_before, ticket_acked;
     uint64_t hello_last;     /* newest sequence the gateway had when it connected */
 };
 struct gate {
@@ -243,6 +243,9 @@ static bool link_send(struct ingest *in, struct link *l, size_t n, enum lws_writ
 static void send_acks(struct ingest *in, struct link *l)
 {
     struct gate *g = l->gate;
+    bool at_once = l->prompt.next != NULL;
+    list_remove(&l->prompt);
+    list_remove(&l->deferred);
     if (lws_partial_buffered(l->wsi)) {
         l->want_ack = true;
         lws_callback_on_writable(l->wsi);
@@ -252,8 +255,6 @@ static void send_acks(struct ingest *in, struct link *l)
     l->want_ack = false;
     l->ack_lanes = 0;
     l->unacked = 0;
-    list_remove(&l->prompt);
-    list_remove(&l->deferred);
     for (uint8_t lane = 0; lane < EVENT_LANES; lane++) {
         struct wire_ack a;
         size_t n;
@@ -263,21 +264,38 @@ static void send_acks(struct ingest *in, struct link *l)
         if (wire_encode_ack(&a, in->buf + LWS_PRE, WIRE_SMALL_MAX, &n) != RC_OK || !link_send(in, l, n, LWS_WRITE_BINARY))
             return;
         in->figures.acks++;
-        if (g->lane[lane].ticket > in->settled) /* the newest is in the open batch: another ack later */
+        g->lane[lane].ticket_acked = g->lane[lane].ticket;
+        if (g->lane[lane].ticket > in->settled) { /* the newest is in the open batch: another ack later */
+            g->lane[lane].ticket_acked = g->lane[lane].ticket_before;
             l->ack_lanes |= (uint8_t)(1U << lane);
+        }
     }
-    if (l->ack_lanes != 0) {
+    if (l->ack_lanes != 0 && at_once) {
+        list_append(&in->prompt, &l->prompt);
+    } else if (l->ack_lanes != 0) {
         l->due_ms = loop_now(in) + (uint64_t)in->setup.ack_ms;
         list_append(&in->deferred, &l->deferred);
     }
 }
 
+/* Is there news on disk that was not acknowledged yet? */
 static bool something_settled(const struct ingest *in, const struct link *l)
 {
-    for (size_t i = 0; i < EVENT_LANES; i++)
-        if ((l->ack_lanes & 1U << i) != 0 && (l->gate->lane[i].ticket <= in->settled || l->gate->lane[i].ticket_before <= in->settled))
+    for (size_t i = 0; i < EVENT_LANES; i++) {
+        const struct gate_lane *lane = &l->gate->lane[i];
+        uint64_t ticket = lane->ticket <= in->settled ? lane->ticket : lane->ticket_before;
+        if ((l->ack_lanes & 1U << i) != 0 && ticket <= in->settled && ticket > lane->ticket_acked)
             return true;
+    }
     return false;
+}
+
+static bool all_settled(const struct ingest *in, const struct link *l)
+{
+    for (size_t i = 0; i < EVENT_LANES; i++)
+        if ((l->ack_lanes & 1U << i) != 0 && l->gate->lane[i].ticket > in->settled)
+            return false;
+    return true;
 }
 
 static void send_due(struct ingest *in)
@@ -285,11 +303,8 @@ static void send_due(struct ingest *in)
     uint64_t now = loop_now(in);
     for (struct node *n = in->prompt.next, *next; n != &in->prompt; n = next) {
         struct link *l = LINK_OF(n, prompt);
-        bool all = true;
         next = n->next;
-        for (size_t i = 0; i < EVENT_LANES; i++)
-            all = all && ((l->ack_lanes & 1U << i) == 0 || l->gate->lane[i].ticket <= in->settled);
-        if (all)
+        if (something_settled(in, l) || all_settled(in, l))
             send_acks(in, l);
     }
     while (in->deferred.next != &in->deferred) {
@@ -471,8 +486,8 @@ static void on_batch(struct ingest *in, struct link *l, const void *p, size_t n)
     }
     if (b->backlog && g->vehicle->late != NULL && lane_clean(&g->lane[0]) && lane_clean(&g->lane[1]))
         fleet_caught_up(in->setup.fleet, g->vehicle);
-    if (lane->ticket <= in->settled && l->prompt.next != NULL) /* nothing new that a commit would answer */
-        send_due(in);
+    if (l->prompt.next != NULL && all_settled(in, l)) /* nothing new that a commit would answer */
+        send_acks(in, l);
 }
 
 static void on_message(struct ingest *in, struct link *l, const void *p, size_t n)
