@@ -127,9 +127,11 @@ static void on_tick(uv_timer_t *t)
     f->last_ms = now;
     for (size_t i = 0; i < f->buses; i++) {
         struct light *b = &f->bus[i];
-        for (double left = dt_s; left > 0.001; left -= 0.25) {
-            ride_step(&b->ride, fmin(left, 0.25));
-            put_changes(b, now - (int64_t)((left > 0.25 ? left - 0.25 : 0) * 1000));
+        /* Doors and passengers move in steps of a quarter second, whatever the rate of the fixes. */
+        int steps = (int)ceil(dt_s / 0.25);
+        for (int k = 1; k <= steps; k++) {
+            ride_step(&b->ride, dt_s / steps);
+            put_changes(b, now - (int64_t)(dt_s * 1000 * (steps - k) / steps));
         }
         put_fix(f, b, now);
         client_flush(b->client);

@@ -42,7 +42,7 @@ static enum rc take_fixes(struct gtfs *g)
             return RC_INVALID;
         g->fix[g->fixes++] = f;
         size_t k = 0;
-        while (k < g->vehicles && strcmp(g->vehicle[k], f.vehicle))
+        while (k < g->vehicles && strcmp(g->vehicle[k], f.vehicle) != 0)
             k++;
         if (k == g->vehicles)
             g->vehicle[g->vehicles++] = f.vehicle;
@@ -108,7 +108,7 @@ static json_t *shape_line(const struct gtfs *g, const char *shape)
     const char *last_lat = "", *last_lon = "";
     for (size_t i = 1; i < c->rows; i++) {
         const char *a = csv_cell(c, i, lat), *o = csv_cell(c, i, lon);
-        if (strcmp(csv_cell(c, i, id), shape) || (!strcmp(a, last_lat) && !strcmp(o, last_lon)))
+        if (strcmp(csv_cell(c, i, id), shape) != 0 || (!strcmp(a, last_lat) && !strcmp(o, last_lon)))
             continue;
         json_array_append_new(line, json_pack("[f, f]", number(o), number(a)));
         last_lat = a;
@@ -143,9 +143,9 @@ static void shape_times(const struct gtfs *g, const char *shape, json_t *stops, 
     for (size_t i = 1; i < c->rows; i++) {
         const char *t = csv_cell(c, i, trip), *of = gtfs_shape_of(g, t);
         int at = clock_s(csv_cell(c, i, arrival));
-        if (!of || strcmp(of, shape) || at < 0)
+        if (!of || strcmp(of, shape) != 0 || at < 0)
             continue;
-        if (strcmp(t, last_trip)) {
+        if (!model || strcmp(t, last_trip) != 0) {
             char start[16];
             snprintf(start, sizeof start, "%02d:%02d:%02d", at / 3600 % 48, at / 60 % 60, at % 60);
             json_array_append_new(runs, json_pack("{s:s, s:s}", "id", t, "start", start));
@@ -156,7 +156,7 @@ static void shape_times(const struct gtfs *g, const char *shape, json_t *stops, 
             }
         }
         size_t row = row_of(s, "stop_id", csv_cell(c, i, stop));
-        if (strcmp(t, model) || !row)
+        if (strcmp(t, model) != 0 || !row)
             continue;
         json_array_append_new(stops, json_pack("{s:s, s:s, s:s, s:f, s:f, s:i}", "id", csv_cell(s, row, 0), "name_zh", csv_cell(s, row, name), "name_en",
                                                csv_cell(s, row, name), "lat", number(csv_cell(s, row, lat)), "lon", number(csv_cell(s, row, lon)),
@@ -170,7 +170,7 @@ static json_t *vehicle_routes(const struct gtfs *g, const char *vehicle)
     const char *trip = NULL;
     for (size_t i = 0; i < g->fixes; i++) {
         const struct gtfs_fix *f = &g->fix[i];
-        if (strcmp(f->vehicle, vehicle) || (trip && !strcmp(trip, f->trip)))
+        if (strcmp(f->vehicle, vehicle) != 0 || (trip && !strcmp(trip, f->trip)))
             continue;
         size_t n = json_array_size(list);
         if (n && trip && !json_object_get(json_array_get(list, n - 1), "to_ms"))

@@ -219,7 +219,7 @@ static void take_frames(struct load *l, struct load_client *c, size_t i)
         const unsigned char *end = memmem(c->in, c->in_n, "\r\n\r\n", 4);
         if (!end)
             return;
-        if (c->in_n < 12 || memcmp(c->in, "HTTP/1.1 101", 12)) {
+        if (c->in_n < 12 || memcmp(c->in, "HTTP/1.1 101", 12) != 0) {
             lose(l, c, "no 101 to the upgrade");
             return;
         }

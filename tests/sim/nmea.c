@@ -8,8 +8,8 @@
 #define SKY 8 /* satellites of each system in view */
 
 struct sat {
-    int prn;
     double elevation_deg, azimuth_deg;
+    int prn;
     int snr_db; /* 0 = not tracked */
 };
 

@@ -42,7 +42,7 @@ static const struct {
     int rated;
     const char *size;
 } models[] = {{38, "large"}, {46, "large"}, {19, "medium"}, {56, "large"}, {24, "large"}, {17, "medium"}};
-#define MODELS (sizeof models / sizeof *models)
+#define MODELS ((int)(sizeof models / sizeof *models))
 
 /* --- JSON --- */
 
@@ -341,7 +341,7 @@ int sim_plan(int argc, char **argv)
     p.buses = (size_t)(full + light);
     p.routes = wanted ? (size_t)wanted : p.buses > 80 ? 40 : (p.buses + 1) / 2;
     p.route = calloc(p.routes, sizeof *p.route);
-    p.runs = calloc(p.routes, sizeof *p.runs);
+    p.runs = calloc(p.routes, sizeof(json_t *));
     p.bus = calloc(p.buses, sizeof *p.bus);
     if ((mkdir(p.out, 0777) && errno != EEXIST) || !p.route || !p.runs || !p.bus || make_routes(&p, roads, &rnd))
         goto out;

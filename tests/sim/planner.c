@@ -19,7 +19,7 @@ static const char *const stop_names_zh[] = {
     "友谊桥站",   "长青小区站", "丰收路站",   "团结路口站", "桃园小区站", "梧桐街站",   "柳荫路站",   "东风路口站", "星光小区站", "清泉路站",
     "体育馆站",   "图书馆站",   "银杏路站",   "百花园站",   "晨光路口站", "平安街站",   "松林小区站", "金桥路站",   "海棠街站",   "学府路站",
 };
-#define STOP_NAMES (sizeof stop_names_zh / sizeof *stop_names_zh)
+#define STOP_NAMES ((int)(sizeof stop_names_zh / sizeof *stop_names_zh))
 
 double planner_uniform(struct planner_random *rnd, double low, double high)
 {

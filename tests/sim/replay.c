@@ -52,7 +52,7 @@ static void put_fix(struct replay *r, const struct gtfs_fix *f)
             b = &r->bus[i];
     if (!b)
         return;
-    if (!b->trip || strcmp(b->trip, f->trip) || f->time_ms - b->counted_ms >= COUNT_EACH_MS) {
+    if (!b->trip || strcmp(b->trip, f->trip) != 0 || f->time_ms - b->counted_ms >= COUNT_EACH_MS) {
         struct event count = {.time_ms = f->time_ms, .kind = EVENT_COUNT, .clock = EVENT_CLOCK_NTP};
         count.count = (struct event_count){.source = EVENT_COUNT_DOOR, .confidence_pct = 95, .boarded = PASSENGERS, .aboard = EVENT_UNKNOWN};
         client_put(b->client, &count);

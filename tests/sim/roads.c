@@ -65,6 +65,8 @@ static bool read_edge(struct roads *r, const json_t *row, const enum roads_class
 
 static bool index_hops(struct roads *r)
 {
+    if (!r->edge || !r->edges)
+        return false;
     r->first = calloc(r->nodes + 1, sizeof *r->first);
     r->hop = calloc(2 * r->edges + 1, sizeof *r->hop);
     uint32_t *fill = calloc(r->nodes + 1, sizeof *fill);
@@ -139,7 +141,7 @@ enum rc roads_read(const char *path, struct roads **ret_roads, char *why, size_t
     enum roads_class class_at[64];
     size_t nclasses = json_array_size(classes);
     snprintf(why, cap, "%s: not a schoolward-roads-1 file", path);
-    if (!r || !format || strcmp(format, "schoolward-roads-1") || nclasses > 64 || !read_lists(r, doc))
+    if (!r || !format || strcmp(format, "schoolward-roads-1") != 0 || nclasses > 64 || !read_lists(r, doc))
         goto out;
     for (size_t i = 0; i < nclasses; i++) {
         const char *w = json_string_value(json_array_get(classes, i));
@@ -153,7 +155,7 @@ enum rc roads_read(const char *path, struct roads **ret_roads, char *why, size_t
         }
         r->edges = i + 1;
     }
-    if (!r->edges || !index_hops(r))
+    if (!index_hops(r))
         goto out;
     *ret_roads = r;
     r = NULL;

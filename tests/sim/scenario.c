@@ -141,7 +141,7 @@ static enum rc read_bus(const json_t *j, const struct scenario *s, struct scenar
         const json_t *e = json_array_get(events, i);
         const char *w = json_string_value(json_object_get(e, "what"));
         int what = 0;
-        while (what < SCENARIO_WHATS && (!w || strcmp(w, words[what])))
+        while (what < SCENARIO_WHATS && (!w || strcmp(w, words[what]) != 0))
             what++;
         if (what == SCENARIO_WHATS)
             return RC_INVALID;
@@ -154,7 +154,7 @@ enum rc scenario_parse(const json_t *doc, struct scenario **ret_s, char *why, si
 {
     const char *format = json_string_value(json_object_get(doc, "format"));
     const json_t *routes = json_object_get(doc, "routes"), *buses = json_object_get(doc, "buses");
-    if (!format || strcmp(format, "schoolward-sim.1")) {
+    if (!format || strcmp(format, "schoolward-sim.1") != 0) {
         snprintf(why, cap, "format: not schoolward-sim.1");
         return RC_INVALID;
     }
