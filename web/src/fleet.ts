@@ -101,30 +101,33 @@ export function countRows(rows: Row[]): Counts {
   return c
 }
 
+/* Made once: localeCompare with options would make one for each of the many thousand comparisons. */
+const collator = new Intl.Collator('zh-CN', { numeric: true })
+const byPlate = (a: Row, b: Row) => collator.compare(a.vehicle.plate, b.vehicle.plate)
+
 export type SortKey = 'worst' | 'plate' | 'route' | 'aboard' | 'speed' | 'age'
 
 const FRESH_RANK: Record<Freshness, number> = { offline: 3, stale: 4, no_fix: 2, delayed: 1, never: 0, fresh: 0 }
 
 /* Worst first: SOS, severity of open findings, then buses whose data is not fresh, then delay, then plate. */
 export function compareRows(key: SortKey, a: Row, b: Row): number {
-  const byPlate = a.vehicle.plate.localeCompare(b.vehicle.plate, 'zh-CN', { numeric: true })
   switch (key) {
     case 'plate':
-      return byPlate
+      return byPlate(a, b)
     case 'route':
-      return (a.vehicle.route?.id ?? '~').localeCompare(b.vehicle.route?.id ?? '~', 'en', { numeric: true }) || byPlate
+      return collator.compare(a.vehicle.route?.id ?? '~', b.vehicle.route?.id ?? '~') || byPlate(a, b)
     case 'aboard':
-      return load(b) - load(a) || byPlate
+      return load(b) - load(a) || byPlate(a, b)
     case 'speed':
-      return (b.vehicle.position?.speed_mps ?? -1) - (a.vehicle.position?.speed_mps ?? -1) || byPlate
+      return (b.vehicle.position?.speed_mps ?? -1) - (a.vehicle.position?.speed_mps ?? -1) || byPlate(a, b)
     case 'age':
-      return (b.age_ms ?? Infinity) - (a.age_ms ?? Infinity) || byPlate
+      return (b.age_ms ?? Infinity) - (a.age_ms ?? Infinity) || byPlate(a, b)
     default:
       return (
         Number(b.vehicle.sos) - Number(a.vehicle.sos) ||
         severityRank(b.vehicle.severity) - severityRank(a.vehicle.severity) ||
         FRESH_RANK[b.freshness] - FRESH_RANK[a.freshness] ||
-        byPlate
+        byPlate(a, b)
       )
   }
 }
