@@ -6,6 +6,7 @@ static const double far_m = 20000;              /* further than this from its li
 static const double same_street_m = 15;         /* two passes of a line this near each other are one street */
 static const double probe_m = 4000;             /* geo_line_match() looks 2 km to either side of a hint */
 static const double jitter_mps = 0.5;           /* a standing receiver reports less */
+static const double jitter_m = 25;              /* and wanders less between two reports */
 static const double heading_mps = 3;            /* below this the track over ground means little */
 static const int64_t boarding_ms = 30000;       /* a card or a camera may speak this long before the beam in the door */
 static const int64_t camera_silent_ms = 600000;
@@ -61,9 +62,12 @@ static void apply_fix(struct bus *b, const struct duty_set *set, const struct du
     }
     if (!event_fix_valid(&e->fix) || e->time_ms <= b->fix_ms)
         return;
-    bool jitter = e->fix.speed_mmps != EVENT_UNKNOWN && e->fix.speed_mmps < jitter_mps * 1000;
-    if (b->fix_ms != 0 && !jitter)
-        b->moved_m += geo_near_m((struct geo_pt){b->fix.lat_e7 / 1e7, b->fix.lon_e7 / 1e7}, (struct geo_pt){e->fix.lat_e7 / 1e7, e->fix.lon_e7 / 1e7});
+    if (b->fix_ms != 0) {
+        double step_m = geo_near_m((struct geo_pt){b->fix.lat_e7 / 1e7, b->fix.lon_e7 / 1e7}, (struct geo_pt){e->fix.lat_e7 / 1e7, e->fix.lon_e7 / 1e7});
+        bool slow = e->fix.speed_mmps != EVENT_UNKNOWN && e->fix.speed_mmps < jitter_mps * 1000;
+        if (!slow || step_m > jitter_m) /* a bus that reports twice a minute may stand at both reports and have driven between them */
+            b->moved_m += step_m;
+    }
     b->fix = e->fix;
     b->fix_ms = e->time_ms;
     match_route(b, set, v);

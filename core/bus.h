@@ -18,7 +18,7 @@ struct bus {
     int64_t fix_ms;
     int64_t report_ms;      /* newest GNSS report of any mode */
     uint8_t report_mode;    /* its mode */
-    double moved_m;         /* path length over valid fixes since the start, >= 0; a fix slower than 0.5 m/s adds nothing (jitter of a standing receiver) */
+    double moved_m;         /* path length over valid fixes since the start, >= 0; a step below 25 m at less than 0.5 m/s adds nothing (jitter of a standing receiver) */
 
     /* route: meaningful when route_ms == fix_ms and the bus has a route then */
     int64_t route_ms;

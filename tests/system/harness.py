@@ -176,6 +176,15 @@ def duty(vehicles, routes=()):
     return {'format': 'schoolward.duty.1', 'routes': list(routes), 'vehicles': list(vehicles), 'weather_orders': []}
 
 
+def answer_of(request, timeout):
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as e:
+        e.msg = '%s %s' % (request.full_url, e.read().decode('utf-8', 'replace')[:300])
+        raise
+
+
 class Server:
     """schoolward-server with its own state, started again at will on the same port."""
 
@@ -215,14 +224,12 @@ tokens_file = %s
 
     def get(self, path, token=OFFICER, timeout=20):
         request = urllib.request.Request(self.url + path, headers={'Authorization': 'Bearer ' + token} if token else {})
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return json.loads(answer.read())
+        return answer_of(request, timeout)
 
     def post(self, path, body, token=OFFICER):
         request = urllib.request.Request(self.url + path, data=json.dumps(body).encode(), method='POST',
                                          headers={'Authorization': 'Bearer ' + token, 'Content-Type': 'application/json'})
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.loads(answer.read())
+        return answer_of(request, 20)
 
     def metrics(self):
         with urllib.request.urlopen(self.url + '/metrics', timeout=20) as answer:

@@ -1,12 +1,11 @@
 """Recordings of real receivers through gpsfake -> gpsd -> gateway -> server: the track of the API equals what gpsd itself reports, nothing doubled.
 
-What gpsd reports is taken by a second client of the same gpsd, connected before the first byte is fed. Of several reports with one time the one with the
-most in it counts, since a receiver's cycle comes in several sentences.
+What gpsd reports is written down by a relay between gpsd and the gateway, so both see the very same bytes. Of several reports with one time the one
+with the most in it counts, since a receiver's cycle comes in several sentences.
 """
 import glob
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,30 +17,60 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import Gateway, Place, Program, Server, data, duty, finish, free_port, gateway_conf, need, vehicle, wait_for  # noqa: E402
 
 
-class Watcher(threading.Thread):
-    """gpsd's JSON as any client sees it."""
+class Relay(threading.Thread):
+    """Stands where the gateway looks for gpsd, waits until the real one is there, passes everything on and keeps what gpsd said."""
 
-    def __init__(self, port):
+    def __init__(self, gpsd_port):
         super().__init__(daemon=True)
-        self.lines, self.port = [], port
-        self.ready = threading.Event()
-        self.socket = None
+        self.gpsd_port = gpsd_port
+        self.listener = socket.create_server(('127.0.0.1', free_port()))
+        self.port = self.listener.getsockname()[1]
+        self.said = bytearray()
 
     def run(self):
-        self.socket = socket.create_connection(('127.0.0.1', self.port), timeout=60)
-        stream = self.socket.makefile('rb')
-        self.socket.sendall(b'?WATCH={"enable":true,"json":true};\n')
         try:
-            for line in stream:
-                try:
-                    report = json.loads(line)
-                except ValueError:
-                    continue
-                if report.get('class') == 'WATCH':
-                    self.ready.set()
-                self.lines.append(report)
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
         except OSError:
             pass
+
+    def serve(self, client):
+        try:
+            while not can_connect(self.gpsd_port):
+                time.sleep(0.02)
+            gpsd = socket.create_connection(('127.0.0.1', self.gpsd_port))
+            threading.Thread(target=self.copy, args=(client, gpsd, None), daemon=True).start()
+            self.copy(gpsd, client, self.said)
+        except OSError:
+            client.close()
+
+    @staticmethod
+    def copy(src, dst, keep):
+        try:
+            while True:
+                part = src.recv(65536)
+                if not part:
+                    break
+                if keep is not None:
+                    keep += part
+                dst.sendall(part)
+        except OSError:
+            pass
+        for s in (src, dst):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def reports(self):
+        found = []
+        for line in bytes(self.said).split(b'\n'):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                pass
+        return found
 
 
 def time_ms(text):
@@ -61,33 +90,24 @@ def expected_track(reports):
     return {t: v[1:] for t, v in track.items()}
 
 
-def established(port):
-    out = subprocess.run(['ss', '-Htn', 'state', 'established', 'sport', '=', ':%d' % port], stdout=subprocess.PIPE).stdout.decode()
-    return len([line for line in out.splitlines() if line.strip()])
-
-
-def play(place, log, port, gateway):
-    """gpsfake single-steps: it feeds one sentence per line on its stdin, so nothing is fed before both clients listen."""
-    fake = Program(['timeout', '-k', '5', '300', need('gpsfake'), '-1', '-q', '-i', '-P', str(port), log], place.path('gpsfake.log'), stdin=subprocess.PIPE)
-    wait_for('gpsd of gpsfake', 20, lambda: not fake.alive() or can_connect(port))
-    if not fake.alive():
+def play(place, log, relay):
+    """Feed one recording; it is through when gpsd has fallen silent (gpsfake itself would wait another minute)."""
+    with open(log, 'rb') as f:
+        recorded = f.read()
+    paced = place.path('recording.log') # a comment that makes gpsfake wait until the gateway listens, then the recording as it is
+    with open(paced, 'wb') as f:
+        f.write(b'#%Delay: 3 UpDate:\n' + recorded)
+    fake = Program(['timeout', '-k', '5', '300', need('gpsfake'), '-1', '-q', '-c', '0.012', '-P', str(relay.gpsd_port), paced], place.path('gpsfake.log'))
+    started, quiet, before = time.monotonic(), None, -1
+    while fake.alive() and (quiet is None or time.monotonic() - quiet < 5) and time.monotonic() - started < 120:
+        time.sleep(0.05)
+        if len(relay.said) != before:
+            quiet, before = time.monotonic() if len(relay.said) > 0 else None, len(relay.said)
+    if not fake.alive() and before <= 0:
         raise AssertionError('gpsfake ended: ' + fake.text()[-500:])
-    watcher = Watcher(port)
-    watcher.start()
-    assert watcher.ready.wait(20)
-    wait_for('the gateway on gpsd', 30, lambda: established(port) >= 2)
-    sentences = 0
-    try:
-        while fake.alive():
-            fake.child.stdin.write(b'\n')
-            fake.child.stdin.flush()
-            sentences += 1
-            time.sleep(0.012)
-    except (BrokenPipeError, OSError):
-        pass
+    fake.child.terminate()
     fake.child.wait()
-    watcher.join(10)
-    return watcher.lines
+    return relay.reports()
 
 
 def can_connect(port):
@@ -104,21 +124,24 @@ def main():
         finish(False)
     bad = fixes_all = 0
     for log in logs:
+        if len(sys.argv) > 1 and sys.argv[1] not in log:
+            continue
         name = os.path.basename(log)[:-4]
         with Place() as place:
-            port = free_port()
+            relay = Relay(free_port())
+            relay.start()
             fleet = duty([vehicle('bus-1', 'gw-1')])
             server = Server(place, fleet).start()
-            conf = gateway_conf(place, 'gw-1', server.url, '[outbox]\ngroup_ms = 100\n\n[device gnss]\ndriver = gpsd\nport = %d\ntrust_time = receiver\n' % port)
+            conf = gateway_conf(place, 'gw-1', server.url, '[outbox]\ngroup_ms = 100\n\n[device gnss]\ndriver = gpsd\nport = %d\ntrust_time = receiver\n' % relay.port)
             gateway = Gateway(place, conf, 'gw-1').start()
-            reports = play(place, log, port, gateway)
+            reports = play(place, log, relay)
             expected = expected_track(reports)
             answer = {}
 
             def arrived():
                 if not expected:
                     return server.get('/api/v1/vehicles/bus-1')
-                answer.update(server.get('/api/v1/vehicles/bus-1/track?from_ms=%d&to_ms=%d&limit=100000' % (min(expected) - 1, max(expected) + 1)))
+                answer.update(server.get('/api/v1/vehicles/bus-1/track?from_ms=%d&to_ms=%d&limit=20000' % (min(expected) - 1, max(expected) + 1)))
                 return len(answer['points']) >= len(expected)
             problems = []
             try:
@@ -143,7 +166,10 @@ def main():
             print('%-28s gpsd %4d fixes, api %4d %s' % (name, len(expected), len(points), 'equal' if not problems else '; '.join(problems[:4])))
             fixes_all += len(points)
             bad += bool(problems)
+            if problems and len(sys.argv) > 1:
+                raise AssertionError('look')
             gateway.program.stop()
+            relay.listener.close()
             server.program.stop()
     print('recordings=%d fixes=%d differing=%d' % (len(logs), fixes_all, bad))
     finish(bad == 0 and fixes_all > 500)

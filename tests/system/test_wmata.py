@@ -1,7 +1,9 @@
 """A real bus day (GTFS schedule and shapes, one day of positions) through the server: the route's own buses on their own shape raise no RTE-1 unless they
-truly left it. Prints how many there are and draws each: build/test/rte/*.svg, the shape, the bus's fixes, those off the corridor in red.
+truly left it. Prints how many there are and draws each, and each stretch off the corridor that is no finding: build/test/rte/*.svg, the shape, the bus's
+fixes, those off the corridor in red.
 
-The check is independent of the server's geometry: distances are computed here, by brute force.
+The check is independent of the server's geometry: distances are computed here, by brute force. The control: the same day with every approved line moved
+200 m north must raise findings on every vehicle, or the silence of the first run would mean nothing.
 """
 import csv
 import json
@@ -9,10 +11,9 @@ import math
 import os
 import subprocess
 import sys
-from collections import defaultdict
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import BIN, SOURCE, Place, Server, data, finish, wait_for  # noqa: E402
+from harness import BIN, SOURCE, Place, Server, data, finish  # noqa: E402
 
 DEG_M = 6371008.8 * math.pi / 180
 
@@ -48,63 +49,106 @@ def draw(path, title, line, fixes, off):
         f.write('</svg>')
 
 
+CORRIDOR_M = 60 + 4 * 5  # urban, and the term of a fix that does not say its hdop (law pack: hdop_unknown, hdop_m)
+TRAVEL_M = 200
+HOLD_S = 60
+
+
+def line_at(fleet, vehicle, t_ms):
+    routes = {r['id']: r for r in fleet['routes']}
+    for v in fleet['vehicles']:
+        if v['id'] == vehicle:
+            for a in v['routes']:
+                if a.get('from_ms', -math.inf) <= t_ms < a.get('to_ms', math.inf):
+                    return routes[a['route']]['line']
+    return None
+
+
+def stretches(fleet, vehicle, points):
+    """Consecutive fixes off the corridor: (points, seconds, metres travelled, worst offset)."""
+    found, run = [], []
+    for p in points + [None]:
+        line = line_at(fleet, vehicle, p[0]) if p else None
+        off = offset_m(line, p[1], p[2]) if line else 0
+        if off > CORRIDOR_M:
+            run.append((p, off))
+            continue
+        if len(run) > 1:
+            moved = sum(math.hypot((b[0][1] - a[0][1]) * DEG_M, (b[0][2] - a[0][2]) * DEG_M * math.cos(math.radians(a[0][1]))) for a, b in zip(run, run[1:]))
+            found.append(([x[0] for x in run], (run[-1][0][0] - run[0][0][0]) / 1000, moved, max(x[1] for x in run)))
+        run = []
+    return found
+
+
+def day(place, name, fleet, gtfs, avl):
+    """One day through a server: (tracks by vehicle, RTE-1 findings)."""
+    sim = os.path.join(BIN, 'schoolward-sim')
+    server = Server(place, fleet, '[ingest]\nrate_per_s = 100000\nbytes_per_s = 1000000000\n', name).start()
+    subprocess.run([sim, 'replay', '--gtfs', gtfs, '--avl', avl, '--url', server.url.replace('http', 'ws') + '/gateway', '--fast'], check=True, timeout=300,
+                   stdout=subprocess.DEVNULL)
+    with open(avl, encoding='utf-8') as f:
+        times = [int(r['timestamp']) for r in csv.DictReader(f)]
+    span = 'from_ms=%d&to_ms=%d&limit=20000' % (min(times) * 1000, max(times) * 1000 + 1)
+    tracks = {v['id']: server.get('/api/v1/vehicles/%s/track?%s' % (v['id'], span))['points'] for v in fleet['vehicles']}
+    findings, cursor = [], ''
+    while True:
+        page = server.get('/api/v1/findings?rule=RTE-1&limit=500' + cursor)
+        findings += page['findings']
+        if not page['next_cursor']:
+            break
+        cursor = '&cursor=' + page['next_cursor']
+    server.program.stop()
+    return tracks, findings
+
+
 def main():
     gtfs, avl = data('wmata', 'gtfs'), data('wmata', 'avl_2026-02-16.csv')
-    pictures = os.path.join(os.path.dirname(BIN), '..', 'test', 'rte')
+    pictures = os.path.normpath(os.path.join(BIN, '..', '..', 'test', 'rte'))
     os.makedirs(pictures, exist_ok=True)
     with Place() as place:
         fleet_file = place.path('fleet.json')
-        sim = os.path.join(BIN, 'schoolward-sim')
-        subprocess.run([sim, 'replay', '--gtfs', gtfs, '--avl', avl, '--write-fleet', fleet_file], check=True)
+        subprocess.run([os.path.join(BIN, 'schoolward-sim'), 'replay', '--gtfs', gtfs, '--avl', avl, '--write-fleet', fleet_file], check=True)
         with open(fleet_file, encoding='utf-8') as f:
             fleet = json.load(f)
-        server = Server(place, fleet, '[ingest]\nrate_per_s = 100000\nbytes_per_s = 1000000000\n').start()
-        subprocess.run([sim, 'replay', '--gtfs', gtfs, '--avl', avl, '--url', server.url.replace('http', 'ws') + '/gateway', '--fast'], check=True, timeout=300)
+        tracks, findings = day(place, 'day', fleet, gtfs, avl)
         with open(avl, encoding='utf-8') as f:
-            rows = list(csv.DictReader(f))
-        sent = {(r['vehicle_id'], int(r['timestamp'])) for r in rows}
-        spans = defaultdict(list)
-        for r in rows:
-            spans[r['vehicle_id']].append(int(r['timestamp']))
-        names = {v['id']: v for v in fleet['vehicles']}
-
-        def stored():
-            n = 0
-            for v in fleet['vehicles']:
-                t = server.get('/api/v1/vehicles/%s/track?from_ms=%d&to_ms=%d&limit=100000' % (v['id'], min(map(min, spans.values())) * 1000, max(map(max, spans.values())) * 1000 + 1000))
-                n += len(t['points'])
-            return n
-        count = stored()
-        findings, cursor = [], ''
-        while True:
-            page = server.get('/api/v1/findings?rule=RTE-1&limit=500' + cursor)
-            findings += page['findings']
-            if not page['next_cursor']:
-                break
-            cursor = '&cursor=' + page['next_cursor']
-        routes = {r['id']: r for r in fleet['routes']}
+            sent = len({(r['vehicle_id'], r['timestamp']) for r in csv.DictReader(f)})
+        stored = sum(len(t) for t in tracks.values())
         unjust = 0
         for n, f in enumerate(findings):
-            vehicle = names[f['vehicle']]
-            line = None
-            for a in vehicle['routes']:
-                if a.get('from_ms', -math.inf) <= f['began_ms'] < a.get('to_ms', math.inf):
-                    line = routes[a['route']]['line']
             end = f['closed_ms'] or f['opened_ms'] + 600000
-            track = server.get('/api/v1/vehicles/%s/track?from_ms=%d&to_ms=%d&limit=100000' % (f['vehicle'], f['began_ms'] - 600000, end + 300000))['points']
-            off = {p[0] for p in track if f['began_ms'] <= p[0] <= end and line is not None and offset_m(line, p[1], p[2]) > 60}
-            span_s = (f['opened_ms'] - f['began_ms']) / 1000
-            inside = [p for p in track if f['began_ms'] <= p[0] <= f['opened_ms'] and (line is None or offset_m(line, p[1], p[2]) <= 55)]
-            just = line is not None and len(off) >= 2 and span_s >= 60 and not inside
+            here = [p for p in tracks[f['vehicle']] if f['began_ms'] <= p[0] <= f['opened_ms']]
+            offs = [offset_m(line_at(fleet, f['vehicle'], p[0]), p[1], p[2]) for p in here]
+            just = len(offs) >= 2 and min(offs) > CORRIDOR_M - 1 and f['opened_ms'] - f['began_ms'] >= HOLD_S * 1000
             unjust += not just
-            worst = max((offset_m(line, p[1], p[2]) for p in track if f['began_ms'] <= p[0] <= end), default=0) if line else 0
-            title = '%s %s from %d, %.0f s, worst %.0f m, %s' % (f['vehicle'], f['route']['id'] if f['route'] else '-', f['began_ms'] // 1000, (end - f['began_ms']) / 1000, worst, 'truly off' if just else 'NOT off')
+            title = 'RTE-1 %s from %d s, %.0f s, worst %.0f m: %s' % (f['vehicle'], f['began_ms'] // 1000, (end - f['began_ms']) / 1000, max(offs, default=0),
+                                                                     'truly off' if just else 'NOT off')
             print(title)
-            draw(os.path.join(pictures, 'rte-%02d.svg' % n), title, line or [], [(p[0], p[1], p[2]) for p in track], off)
-        print('vehicles=%d fixes_sent=%d fixes_stored=%d' % (len(fleet['vehicles']), len(sent), count))
-        print('rte1=%d truly_off=%d unjust=%d pictures=%s' % (len(findings), len(findings) - unjust, unjust, os.path.normpath(pictures)))
-        server.program.stop()
-        finish(unjust == 0 and count == len(sent))
+            around = [p for p in tracks[f['vehicle']] if f['began_ms'] - 600000 <= p[0] <= end + 600000]
+            draw(os.path.join(pictures, 'finding-%02d.svg' % n), title, line_at(fleet, f['vehicle'], f['began_ms']), around, {p[0] for p in here})
+        missed = quiet = 0
+        for vehicle, points in tracks.items():
+            for run, seconds, moved, worst in stretches(fleet, vehicle, points):
+                told = any(f['vehicle'] == vehicle and f['began_ms'] <= run[-1][0] and (f['closed_ms'] or math.inf) >= run[0][0] for f in findings)
+                due = seconds >= HOLD_S + 30 and moved >= 2 * TRAVEL_M
+                missed += due and not told
+                if not told:
+                    title = '%s off by at most %.0f m for %.0f s, moved %.0f m: %s' % (vehicle, worst, seconds, moved, 'MISSED' if due else 'no finding due (60 s and 200 m)')
+                    print(title)
+                    around = [p for p in points if run[0][0] - 600000 <= p[0] <= run[-1][0] + 600000]
+                    draw(os.path.join(pictures, 'quiet-%02d.svg' % quiet), title, line_at(fleet, vehicle, run[0][0]), around, {p[0] for p in run})
+                    quiet += 1
+        moved_fleet = json.loads(json.dumps(fleet))
+        for r in moved_fleet['routes']:
+            r['line'] = [[lon, lat + 200 / DEG_M] for lon, lat in r['line']]
+            for s in r['stops']:
+                s['lat'] += 200 / DEG_M
+        _, control = day(place, 'control', moved_fleet, gtfs, avl)
+        alarmed = {f['vehicle'] for f in control}
+        print('vehicles=%d fixes_sent=%d fixes_stored=%d' % (len(tracks), sent, stored))
+        print('rte1=%d truly_off=%d unjust=%d missed=%d stretches_without_finding=%d' % (len(findings), len(findings) - unjust, unjust, missed, quiet))
+        print('control_rte1=%d control_vehicles=%d pictures=%s' % (len(control), len(alarmed), os.path.relpath(pictures, SOURCE)))
+        finish(unjust == 0 and missed == 0 and stored == sent and alarmed == set(tracks))
 
 
 if __name__ == '__main__':
