@@ -66,8 +66,8 @@ static struct event *lane_at(const struct lane *l, size_t i)
 
 static void lane_drop(struct lane *l, size_t n)
 {
-    l->head = (l->head + n) % l->cap;
     l->n -= n;
+    l->head = l->n ? (l->head + n) % l->cap : 0; /* an empty ring begins again: only what is needed is ever touched */
     l->sent = l->sent > n ? l->sent - n : 0;
     l->first_seq += n;
 }

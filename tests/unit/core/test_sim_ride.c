@@ -21,7 +21,7 @@ static const char scenario_text[] =
     "\"limits\": [[0, 1500, 40], [1500, 9000, 60]], \"stops\": [{\"along_m\": 5, \"board\": 0}, {\"along_m\": 900, \"board\": 4}, {\"along_m\": 2900, \"board\": 6},"
     "{\"along_m\": 4900, \"board\": 0}]}], \"buses\": [{\"id\": \"b\", \"gateway\": \"g\", \"secret\": \"s\", \"route\": \"r\", \"start_m\": 20, \"aboard\": 3, \"rated\": 19,"
     "\"staff\": 2, \"staff_counted\": 1, \"happenings\": [{\"what\": \"speeding\", \"at_s\": %d, \"for_s\": 120, \"value\": 0},"
-    "{\"what\": \"overload\", \"at_s\": %d, \"for_s\": 100, \"value\": 5}]}]}";
+    "{\"what\": \"overload\", \"at_s\": %d, \"for_s\": 200, \"value\": 5}]}]}";
 
 static struct scenario *scenario_with(int speeding_at_s, int overload_at_s)
 {
