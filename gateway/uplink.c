@@ -586,12 +586,20 @@ static void connection_error(struct uplink *u, struct lws *wsi, const char *text
     }
 }
 
+/* Whether user is our uplink: other reasons, those of TLS among them, bring other things in its place. */
+static bool concerns_us(enum lws_callback_reasons reason)
+{
+    return reason == LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER || reason == LWS_CALLBACK_CLIENT_ESTABLISHED ||
+           reason == LWS_CALLBACK_CLIENT_CONNECTION_ERROR || reason == LWS_CALLBACK_CLIENT_RECEIVE || reason == LWS_CALLBACK_CLIENT_WRITEABLE ||
+           reason == LWS_CALLBACK_WS_PEER_INITIATED_CLOSE || reason == LWS_CALLBACK_CLIENT_CLOSED;
+}
+
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     struct uplink *u = user;
-    if (u == NULL || (u->wsi != NULL && wsi != u->wsi))
+    if (!concerns_us(reason) || u == NULL || (u->wsi != NULL && wsi != u->wsi))
         return 0;
-    switch (reason) { /* the rest is of no concern here */
+    switch (reason) {
     case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER: return add_headers(u, wsi, in, len) != 0 ? -1 : 0;
     case LWS_CALLBACK_CLIENT_ESTABLISHED: u->wsi = wsi; established(u, wsi); return 0;
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
