@@ -61,6 +61,21 @@ static struct http_fake_answer on_request(void *arg, const struct http_fake_requ
     return a;
 }
 
+static size_t requests(void)
+{
+    pthread_mutex_lock(&hook.lock);
+    size_t n = hook.n;
+    pthread_mutex_unlock(&hook.lock);
+    return n;
+}
+
+static void set_hang(bool hang)
+{
+    pthread_mutex_lock(&hook.lock);
+    hook.hang = hang;
+    pthread_mutex_unlock(&hook.lock);
+}
+
 struct world {
     char dir[64], path[96], url[64];
     struct http_fake http;
@@ -235,12 +250,12 @@ static void closes_at_once_while_the_receiver_hangs(void **state)
     struct notify *n = open_notify(w, w->url);
     assert_int_equal(notify_send(n, "k", "{}", clock_wall_ms() + 60000), RC_OK);
     int64_t until = clock_mono_ms() + 10000;
-    while (hook.n == 0 && clock_mono_ms() < until)
+    while (requests() == 0 && clock_mono_ms() < until)
         usleep(2000);
     int64_t start = clock_mono_ms();
     notify_close(n);
     assert_true(clock_mono_ms() - start < 3000);
-    hook.hang = false;
+    set_hang(false);
     n = open_notify(w, w->url);
     assert_int_equal(wait_for(n, 1, 0, 0).delivered, 1);
     notify_close(n);

@@ -94,7 +94,8 @@ static struct {
     enum manner manner;
     size_t body_max;                     /* 0 = any */
     struct http_fake_answer script[16];  /* what the first requests get, whatever they hold */
-    size_t scripted, requests;
+    size_t scripted;
+    long requests;
     bool swallow;                        /* a scripted failure stores the lines all the same: nobody told the client */
     uint8_t stored[ROWS_MAX];            /* how often each row */
     long distinct, writes, finding_writes;
@@ -172,9 +173,9 @@ static struct http_fake_answer on_request(void *arg, const struct http_fake_requ
     snprintf(store.last_head, sizeof store.last_head, "%.2047s", q->head);
     if (store.requests == 0)
         store.first_row = row_of(q->body, strchr(q->body, '\n'));
-    if (store.requests < 16)
+    if (store.requests < 16 && store.requests >= 0)
         store.first_hash[store.requests] = hash(q->body, q->n);
-    size_t k = store.requests++;
+    size_t k = (size_t)store.requests++;
     if (store.body_max > 0 && q->n > store.body_max)
         a = (struct http_fake_answer){.status = 413, .body = "{\"error\":\"Request Entity Too Large\"}"};
     else if (k < store.scripted) {
@@ -185,6 +186,23 @@ static struct http_fake_answer on_request(void *arg, const struct http_fake_requ
         a = take_lines(q, body);
     pthread_mutex_unlock(&store.lock);
     return a;
+}
+
+static long look(const long *what)
+{
+    pthread_mutex_lock(&store.lock);
+    long v = *what;
+    pthread_mutex_unlock(&store.lock);
+    return v;
+}
+
+/* Begin counting requests anew; the first `scripted` of them get what the script says. */
+static void count_anew(size_t scripted)
+{
+    pthread_mutex_lock(&store.lock);
+    store.requests = 0;
+    store.scripted = scripted;
+    pthread_mutex_unlock(&store.lock);
 }
 
 /* --- one world per test ---------------------------------------------------------------------------------------------------------------------- */
@@ -202,7 +220,8 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(w->dir));
     memset(store.stored, 0, sizeof store.stored);
     store.manner = TAKES;
-    store.body_max = store.scripted = store.requests = store.most_lines = 0;
+    store.body_max = store.scripted = store.most_lines = 0;
+    store.requests = 0;
     store.swallow = false;
     store.distinct = store.writes = store.finding_writes = 0;
     atomic_store(&rows, 0);
@@ -275,7 +294,7 @@ static void projects_everything_once(void **state)
     assert_non_null(strstr(store.last_head, "POST /write?db=d%20b&precision=ms HTTP/1.1"));
     series_stop(s);
     /* a restart sends nothing again */
-    size_t requests = store.requests;
+    long requests = look(&store.requests);
     s = start(&setup, false);
     atomic_store(&rows, 26000);
     wait_for(s, 26000, 0);
@@ -373,7 +392,7 @@ static void finds_the_bad_lines(void **state, enum manner manner, enum series_ap
     struct series *s = start(&setup, false);
     struct series_figures f = wait_for(s, 10000 - bad, (uint64_t)bad);
     series_stop(s);
-    print_message("%ld bad lines among 10000: %ld good ones stored, %zu requests\n", bad, store.distinct, store.requests);
+    print_message("%ld bad lines among 10000: %ld good ones stored, %ld requests\n", bad, store.distinct, store.requests);
     assert_int_equal(bad, 6);
     assert_int_equal(store.distinct, 10000 - bad);
     assert_int_equal(f.rejected, bad);
@@ -438,6 +457,47 @@ static void waits_for_a_person(void **state)
     assert_false(f.down);
 }
 
+static void speaks_each_dialect(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        enum series_api api;
+        const char *line, *authorization;
+    } dialect[] = {
+        {SERIES_V1, "POST /write?db=d%20b&rp=two%20years&precision=ms HTTP/1.1", "Basic dTpw"},
+        {SERIES_V2, "POST /api/v2/write?org=o%2Frg&bucket=b%26k&precision=ms HTTP/1.1", "Token t=="},
+        {SERIES_V3, "POST /api/v3/write_lp?db=d%20b&precision=millisecond&accept_partial=true&no_sync=false HTTP/1.1", "Bearer t=="},
+        {SERIES_VICTORIA, "POST /write?db=d%20b&precision=ms HTTP/1.1", "Bearer t=="},
+    };
+    for (size_t i = 0; i < 4; i++) {
+        struct series_setup setup = setup_of(w);
+        char url[80];
+        snprintf(url, sizeof url, "%s/", w->url); /* a slash at the end is no other address */
+        setup.url = url;
+        setup.api = dialect[i].api;
+        setup.retention = "two years";
+        setup.org = "o/rg";
+        setup.bucket = "b&k";
+        if (i == 0) {
+            setup.user = "u";
+            setup.password = "p";
+        } else
+            setup.token = "t==";
+        atomic_store(&rows, 500 * (long)(i + 1));
+        store.distinct = 0;
+        memset(store.stored, 0, sizeof store.stored);
+        struct series *s = start(&setup, false);
+        wait_for(s, 500 * (long)(i + 1), 0);
+        series_stop(s);
+        struct http_fake_request q;
+        snprintf(q.head, sizeof q.head, "%s", store.last_head);
+        assert_memory_equal(store.last_head, dialect[i].line, strlen(dialect[i].line));
+        assert_string_equal(http_fake_header(&q, "Authorization"), dialect[i].authorization);
+        assert_string_equal(http_fake_header(&q, "Content-Encoding"), "gzip");
+        assert_string_equal(http_fake_header(&q, "Expect"), "");
+    }
+}
+
 static void keeps_its_place(void **state)
 {
     struct world *w = *state;
@@ -485,12 +545,12 @@ static void stops_at_once(void **state)
     store.scripted = 16;
     atomic_store(&rows, 1000);
     struct series *s = start(&setup, false);
-    while (store.requests == 0)
+    while (look(&store.requests) == 0)
         usleep(2000);
     int64_t before = clock_mono_ms();
     series_stop(s);
     assert_true(clock_mono_ms() - before < 3000);
-    store.scripted = 0;
+    count_anew(0);
     s = start(&setup, false);
     wait_for(s, 1000, 0);
     series_stop(s);
@@ -509,7 +569,7 @@ static void takes_a_huge_group_in_parts(void **state)
     int64_t before = clock_mono_ms();
     struct series *s = start(&setup, false);
     struct series_figures f = wait_for(s, ROWS_MAX, 0);
-    print_message("%d rows in one group: %lld ms, %zu requests\n", ROWS_MAX, (long long)(clock_mono_ms() - before), store.requests);
+    print_message("%d rows in one group: %lld ms, %ld requests\n", ROWS_MAX, (long long)(clock_mono_ms() - before), store.requests);
     series_stop(s);
     assert_int_equal(store.distinct, ROWS_MAX);
     assert_int_equal(f.points, ROWS_MAX);
@@ -525,29 +585,28 @@ static void projects_findings_from_the_ledger(void **state)
     struct series *s = start(&setup, true);
     wait_for(s, 500, 0);
     int64_t until = clock_mono_ms() + 20000;
-    while (store.finding_writes < 1201 && clock_mono_ms() < until)
+    while (look(&store.finding_writes) < 1201 && clock_mono_ms() < until)
         usleep(3000);
-    assert_int_equal(store.finding_writes, 1201);
+    assert_int_equal(look(&store.finding_writes), 1201);
     static struct ledger_finding x;
     x.f = (struct rules_finding){.id = 7, .rule = LAW_RTE_1, .severity = LAW_HIGH, .opened_ms = base_ms, .over_pct = (double)NAN};
     snprintf(x.vehicle, sizeof x.vehicle, "bus-2");
     series_put_finding(s, &x);
-    while (store.finding_writes < 1202 && clock_mono_ms() < until)
+    while (look(&store.finding_writes) < 1202 && clock_mono_ms() < until)
         usleep(3000);
-    assert_int_equal(store.finding_writes, 1202);
+    assert_int_equal(look(&store.finding_writes), 1202);
     /* more of them than may wait while the store is away: they come from the ledger */
     store.script[0] = (struct http_fake_answer){.status = 503, .headers = "Retry-After: 1\r\n"};
-    store.requests = 0;
-    store.scripted = 1;
+    count_anew(1);
     atomic_store(&rows, 1000);
-    while (store.requests == 0)
+    while (look(&store.requests) == 0)
         usleep(2000);
     for (int i = 0; i < 3000; i++)
         series_put_finding(s, &x);
     until = clock_mono_ms() + 20000;
-    while (store.finding_writes < 1202 + 1201 && clock_mono_ms() < until)
+    while (look(&store.finding_writes) < 1202 + 1201 && clock_mono_ms() < until)
         usleep(3000);
-    assert_true(store.finding_writes >= 1202 + 1201);
+    assert_true(look(&store.finding_writes) >= 1202 + 1201);
     series_stop(s);
 }
 
@@ -597,6 +656,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(believes_named_lines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sends_less_after_413, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waits_for_a_person, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(speaks_each_dialect, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_its_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stops_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(takes_a_huge_group_in_parts, set_up, tear_down),
