@@ -346,7 +346,10 @@ enum rc planner_detour(const struct roads *roads, const struct planner_route *r,
             size_t hops = 0, n = 0;
             if (from == to || roads_path(roads, from, to, factor, &r->hop[leave - 1], &hop, &hops) != RC_OK)
                 continue;
-            if (hops_line(roads, hop, hops, &line, &n) == RC_OK && furthest_m(r, line, n) > 120) {
+            double other_m = 0;
+            for (size_t i = 0; i < hops; i++)
+                other_m += roads->edge[hop[i].edge].length_m;
+            if (other_m < 1.8 * gap + 600 && hops_line(roads, hop, hops, &line, &n) == RC_OK && furthest_m(r, line, n) > 120) {
                 *ret_leave_m = r->hop_m[leave];
                 *ret_rejoin_m = r->hop_m[back];
                 *ret_line = line;

@@ -57,7 +57,8 @@ enum rc planner_make(const struct roads *roads, struct planner_random *rnd, unsi
 void planner_release(struct planner_route *r);
 
 /*
- * planner_detour - streets that leave the route soon after near_m and come back further on, at least 90 m away from it in between.
+ * planner_detour - streets that leave the route soon after near_m and come back further on, more than 120 m away from it somewhere in between and not
+ * twice as long as what they go round.
  *   ret_line  malloc; RC_NOT_FOUND if the streets there allow none
  */
 enum rc planner_detour(const struct roads *roads, const struct planner_route *r, double near_m, double *ret_leave_m, double *ret_rejoin_m,
