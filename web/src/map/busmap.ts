@@ -24,6 +24,9 @@ import { drawBus, headingStep, lookKey, MARK_PX, type Look } from './marks'
 /* Below this zoom, buses nearer than CLUSTER_PX to each other become one circle with a number. */
 const CLUSTER_BELOW = 11.5
 const CLUSTER_PX = 44
+/* With very many buses they are grouped until much nearer. */
+const MANY = 500
+const CLUSTER_MANY_BELOW = 14
 /* From this zoom every bus carries its plate. */
 const PLATES_FROM = 13.5
 
@@ -46,8 +49,8 @@ export class BusMap {
   private readonly mark = new VectorSource()
   private readonly layers: VectorLayer[]
   private base: ReturnType<typeof baseLayer>[] = []
-  private readonly looks = new Map<string, Style>()
-  private readonly plates = new Map<string, Style>()
+  private readonly looks = new Map<string, Style[]>()
+  private readonly plates = new Map<string, Style[]>()
   private shown: Shown[] = []
   private selected: string | null = null
   private zoomKey = ''
@@ -263,7 +266,7 @@ export class BusMap {
       const extent = createEmpty()
       for (const s of members) extend(extent, [...s.xy, ...s.xy])
       const view = this.map.getView()
-      if (isEmpty(extent)) view.animate({ center: getCenter(extent), zoom: CLUSTER_BELOW + 1, duration: 250 })
+      if (isEmpty(extent)) view.animate({ center: getCenter(extent), zoom: (view.getZoom() ?? CLUSTER_BELOW) + 2, duration: 250 })
       else this.fit(extent, true)
       return
     }
@@ -275,7 +278,7 @@ export class BusMap {
     const view = this.map.getView()
     const zoom = view.getZoom() ?? 12
     const resolution = view.getResolution() ?? 1
-    const grouped = zoom < CLUSTER_BELOW
+    const grouped = zoom < (this.shown.length > MANY ? CLUSTER_MANY_BELOW : CLUSTER_BELOW)
     const key = `${grouped ? resolution.toFixed(3) : 'single'} ${zoom >= PLATES_FROM}`
     if (key === this.zoomKey) return
     this.zoomKey = key
@@ -304,7 +307,10 @@ export class BusMap {
     const fresh: Feature<Point>[] = []
     for (const [id, w] of wanted) {
       let f = stay.get(id)
-      if (f) f.getGeometry()!.setCoordinates(w.xy)
+      if (f) {
+        const at = f.getGeometry()!.getFlatCoordinates()
+        if (at[0] !== w.xy[0] || at[1] !== w.xy[1]) f.getGeometry()!.setCoordinates(w.xy)
+      }
       else {
         f = new Feature(new Point(w.xy))
         f.setId(id)
@@ -312,7 +318,7 @@ export class BusMap {
       }
       f.set('bus', w.members.length === 1 ? w.members[0]!.id : null, true)
       f.set('members', w.members, true)
-      f.setStyle(w.style)
+      if (f.getStyle() !== w.style) f.setStyle(w.style)
     }
     this.buses.addFeatures(fresh)
   }
@@ -329,18 +335,17 @@ export class BusMap {
     let style = this.looks.get(key)
     if (!style) {
       const canvas = drawBus(look)
-      style = new Style({ image: new Icon({ img: canvas, width: MARK_PX, height: MARK_PX, declutterMode: 'none' }), zIndex: z })
+      style = [new Style({ image: new Icon({ img: canvas, width: MARK_PX, height: MARK_PX, declutterMode: 'none' }), zIndex: z })]
       this.looks.set(key, style)
     }
     const bold = selected || severityRank(look.severity) >= 3
-    if (zoom < PLATES_FROM && !bold) return [style]
-    const name = `${bold ? 'bold' : ''} ${z} ${v.plate}`
-    let label = this.plates.get(name)
-    if (!label) {
-      label = new Style({ text: this.text(v.plate, 12, 0, 25, bold), zIndex: z })
-      this.plates.set(name, label)
-    }
-    return [style, label]
+    if (zoom < PLATES_FROM && !bold) return style
+    /* The newest look of a bus with its plate; arrays are kept so that an unchanged bus is not touched. */
+    const kept = this.plates.get(s.id)
+    if (kept && kept[0] === style[0]) return kept
+    const labelled = [style[0]!, new Style({ text: this.text(v.plate, 12, 0, 25, bold), zIndex: z })]
+    this.plates.set(s.id, labelled)
+    return labelled
   }
 
   private group(list: Shown[]): Style[] {

@@ -35,7 +35,8 @@ function paintOf(l: Look): Paint {
 }
 
 export const MARK_PX = 52
-const RATIO = 2
+/* Drawn at the screen's own resolution: a sprite that need not be scaled is ten times cheaper without a graphics card. */
+const RATIO = Math.min(3, Math.max(1, Math.ceil(globalThis.devicePixelRatio ?? 1)))
 
 export function drawBus(l: Look): HTMLCanvasElement {
   const canvas = document.createElement('canvas')
