@@ -272,13 +272,7 @@ static bool run_outputs(struct device *d)
 static void wait_wake(struct device *d, int64_t ms)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += ms % 1000 * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_nsec -= 1000000000;
-        t.tv_sec++;
-    }
+    clock_deadline(ms, &t);
     pthread_mutex_lock(&d->lock);
     for (;;) {
         bool due = false;

@@ -689,13 +689,7 @@ static void work_done(struct journal *j, struct work *w, int64_t took_ms)
 static void wait_ms(struct journal *j, pthread_cond_t *c, int64_t ms)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += ms % 1000 * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
+    clock_deadline(ms, &t);
     pthread_cond_timedwait(c, &j->lock, &t);
 }
 

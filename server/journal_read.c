@@ -277,21 +277,21 @@ static enum rc tell_day(struct tail *t, sqlite3 *db, struct journal_cursor *c, s
     return rc;
 }
 
-enum rc journal_follow(struct journal *j, struct journal_cursor *cursor, size_t max_events, journal_each_fn *each, void *arg)
+enum rc journal_read_follow(const char *dir, struct journal_cursor *cursor, size_t max_events, journal_each_fn *each, void *arg)
 {
     struct tail t = {.each = each, .arg = arg, .frame = malloc(sizeof *t.frame)};
     struct journal_cursor c = *cursor;
     int32_t *day = NULL;
     size_t days = 0;
     char path[JOURNAL_FILE_PATH_MAX], why[256];
-    enum rc rc = t.frame == NULL ? RC_NO_MEMORY : journal_file_days(journal_dir(j), &day, &days);
+    enum rc rc = t.frame == NULL ? RC_NO_MEMORY : journal_file_days(dir, &day, &days);
     for (size_t i = 0; i < days && rc == RC_OK && !t.stop && t.told < max_events; i++) {
         sqlite3 *db = NULL;
         if (day[i] < c.day)
             continue;
         if (day[i] != c.day)
             c = (struct journal_cursor){day[i], 0};
-        journal_file_path(journal_dir(j), day[i], path);
+        journal_file_path(dir, day[i], path);
         rc = db_open_readonly(path, &db, why, sizeof why);
         if (rc == RC_OK)
             rc = tell_day(&t, db, &c, max_events);
@@ -304,4 +304,9 @@ enum rc journal_follow(struct journal *j, struct journal_cursor *cursor, size_t 
     if (c.day != cursor->day || c.group != cursor->group)
         *cursor = c;
     return t.told > 0 ? RC_OK : RC_AGAIN;
+}
+
+enum rc journal_follow(struct journal *j, struct journal_cursor *cursor, size_t max_events, journal_each_fn *each, void *arg)
+{
+    return journal_read_follow(journal_dir(j), cursor, max_events, each, arg);
 }

@@ -21,6 +21,7 @@
 #include "../core/base/log.h"
 #include "api.h"
 #include "config.h"
+#include "dump.h"
 #include "ingest.h"
 #include "live.h"
 #include "notify.h"
@@ -746,12 +747,13 @@ static int run(struct server *s)
 static void usage(FILE *out)
 {
     fputs("usage: schoolward-server [--config FILE] [--set section.key=value]...\n"
-          "       schoolward-server --check-config | --print-config | --print-openapi | --version | --help\n"
+          "       schoolward-server --check-config | --print-config | --print-openapi | --dump-journal | --version | --help\n"
           "  --config FILE    configuration (default /etc/schoolward/server.conf)\n"
           "  --set S.K=V      override one value; may be repeated; without --config no file is read\n"
           "  --check-config   say what is wrong with the configuration, the law pack and the fleet file; exit 0 or 78\n"
           "  --print-config   print every setting in effect, with unit, range and default\n"
-          "  --print-openapi  print the OpenAPI document of the HTTP interface\n",
+          "  --print-openapi  print the OpenAPI document of the HTTP interface\n"
+          "  --dump-journal   print every event in the journal, a JSON object a line; the server may be running\n",
           out);
 }
 
@@ -784,7 +786,8 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},    {"set", required_argument, NULL, 's'},
                                             {"check-config", no_argument, NULL, 'k'},    {"print-config", no_argument, NULL, 'p'},
                                             {"print-openapi", no_argument, NULL, 'o'},   {"version", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0}};
+                                            {"help", no_argument, NULL, 'h'},            {"dump-journal", no_argument, NULL, 'd'},
+                                            {NULL, 0, NULL, 0}};
     static struct server server; /* some kilobytes, and all-zero is its start */
     static struct conf_problems problems;
     const char *path = NULL, *set[SETS_MAX];
@@ -803,7 +806,7 @@ int main(int argc, char **argv)
             return EXIT_SUCCESS;
         } else if (c == 'o') {
             return print_openapi();
-        } else if (c == 'k' || c == 'p') {
+        } else if (c == 'k' || c == 'p' || c == 'd') {
             todo = c;
         } else {
             usage(stderr);
@@ -827,6 +830,14 @@ int main(int argc, char **argv)
     if (todo == 'p') {
         config_server_print(stdout, &server.config);
         return EXIT_SUCCESS;
+    }
+    if (todo == 'd') {
+        char dir[CONFIG_SERVER_PATH_MAX + 16];
+        snprintf(dir, sizeof dir, "%s/journal", server.config.server.state_dir);
+        rc = dump_journal(dir, stdout);
+        if (rc != RC_OK)
+            fprintf(stderr, "schoolward-server: %s: %s\n", dir, rc_text(rc));
+        return rc == RC_OK ? EXIT_SUCCESS : 74;
     }
     return todo == 'k' ? check(&server) : run(&server);
 }

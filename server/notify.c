@@ -333,16 +333,9 @@ static void *run(void *arg)
             prune(n);
             pruned = clock_mono_ms();
         }
-        struct timespec t;
+        wait = clock_mono_ms() + (wait > 5000 ? 5000 : wait < 1 ? 1 : wait); /* not longer: the wall clock may be set meanwhile */
+        struct timespec t = {.tv_sec = (time_t)(wait / 1000), .tv_nsec = (long)(wait % 1000) * 1000000L};
         pthread_mutex_lock(&n->lock);
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        wait = wait > 5000 ? 5000 : wait < 1 ? 1 : wait; /* the wall clock may be set meanwhile */
-        t.tv_sec += (time_t)(wait / 1000);
-        t.tv_nsec += (long)(wait % 1000) * 1000000L;
-        if (t.tv_nsec >= 1000000000L) {
-            t.tv_sec++;
-            t.tv_nsec -= 1000000000L;
-        }
         if (!has_new(n) && !atomic_load(&n->stopping))
             pthread_cond_timedwait(&n->wake, &n->lock, &t);
         pthread_mutex_unlock(&n->lock);

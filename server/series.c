@@ -73,12 +73,8 @@ static void rest(struct series *s, int64_t ms)
     int64_t until = clock_mono_ms() + ms;
     pthread_mutex_lock(&s->lock);
     while (!stopping(s) && clock_mono_ms() < until) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        int64_t left = until - clock_mono_ms(), step = left < SLICE_MS ? left : SLICE_MS;
-        t.tv_nsec += (long)step * 1000000L;
-        t.tv_sec += t.tv_nsec / 1000000000L;
-        t.tv_nsec %= 1000000000L;
+        int64_t left = until - clock_mono_ms(), then = clock_mono_ms() + (left < SLICE_MS ? left : SLICE_MS);
+        struct timespec t = {.tv_sec = (time_t)(then / 1000), .tv_nsec = (long)(then % 1000) * 1000000L};
         pthread_cond_timedwait(&s->wake, &s->lock, &t);
     }
     pthread_mutex_unlock(&s->lock);

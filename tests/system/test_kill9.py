@@ -17,7 +17,7 @@ import urllib.request
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import BIN, Gateway, Place, Program, Server, data, duty, finish, free_port, gateway_conf, need, straight_line, vehicle, wait_for, wait_port  # noqa: E402,F401
 
-CYCLES = 3000 if os.environ.get('SCHOOLWARD_NIGHTLY') == '1' else 200
+CYCLES = int(os.environ.get("CYCLES", 3000 if os.environ.get("SCHOOLWARD_NIGHTLY") == "1" else 200))
 BUSES = 3
 
 
