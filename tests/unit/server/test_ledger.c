@@ -108,13 +108,16 @@ static void on_each(void *arg, const struct ledger_finding *x)
     f->n++;
 }
 
-static struct found find(struct ledger *l, struct ledger_query q)
+/* The answer lives until the call after the next. */
+static const struct found *find(struct ledger *l, struct ledger_query q)
 {
-    static struct found f;
-    f.n = 0;
+    static struct found both[2];
+    static unsigned turn;
+    struct found *f = &both[turn++ % 2];
+    f->n = 0;
     if (!q.limit)
         q.limit = FOUND_MAX;
-    assert_int_equal(ledger_find(l, &q, on_each, &f), RC_OK);
+    assert_int_equal(ledger_find(l, &q, on_each, f), RC_OK);
     return f;
 }
 
@@ -179,14 +182,14 @@ static void test_round_trip(void **state)
     warning.f.change = RULES_WARNED;
     ledger_put_finding(l, &warning);
     flush(l);
-    struct found f = find(l, (struct ledger_query){.id = full.f.id});
-    assert_int_equal(f.n, 1);
-    assert_same(&f.x[0], &full);
+    const struct found *f = find(l, (struct ledger_query){.id = full.f.id});
+    assert_int_equal(f->n, 1);
+    assert_same(&f->x[0], &full);
     f = find(l, (struct ledger_query){.id = bare.f.id});
-    assert_int_equal(f.n, 1);
-    assert_same(&f.x[0], &bare);
-    assert_string_equal(f.x[0].ack_by, "");
-    assert_int_equal(find(l, (struct ledger_query){.id = 7}).n, 0);
+    assert_int_equal(f->n, 1);
+    assert_same(&f->x[0], &bare);
+    assert_string_equal(f->x[0].ack_by, "");
+    assert_int_equal(find(l, (struct ledger_query){.id = 7})->n, 0);
     close_it(l);
 }
 
@@ -214,18 +217,18 @@ static void test_replay(void **state)
     ledger_put_finding(l, &life[2]);
     ledger_put_finding(l, &life[3]);
     flush(l);
-    struct found once = find(l, (struct ledger_query){.id = 42});
+    const struct found *once = find(l, (struct ledger_query){.id = 42});
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < 4; i++)
             ledger_put_finding(l, &life[i]);
     flush(l);
-    struct found again = find(l, (struct ledger_query){.id = 42});
-    assert_int_equal(again.n, 1);
-    assert_same(&again.x[0], &once.x[0]);
-    assert_same(&again.x[0], &life[3]);
-    assert_string_equal(again.x[0].ack_by, "li");
-    assert_int_equal(again.x[0].ack_ms, 5015000);
-    assert_string_equal(again.x[0].ack_note, "在路上");
+    const struct found *again = find(l, (struct ledger_query){.id = 42});
+    assert_int_equal(again->n, 1);
+    assert_same(&again->x[0], &once->x[0]);
+    assert_same(&again->x[0], &life[3]);
+    assert_string_equal(again->x[0].ack_by, "li");
+    assert_int_equal(again->x[0].ack_ms, 5015000);
+    assert_string_equal(again->x[0].ack_note, "在路上");
     close_it(l);
 }
 
@@ -245,7 +248,7 @@ static void test_acknowledge(void **state)
     assert_string_equal(second.x.ack_note, "");
     close_it(l);
     l = open_it();
-    assert_string_equal(find(l, (struct ledger_query){.id = 77}).x[0].ack_by, "li");
+    assert_string_equal(find(l, (struct ledger_query){.id = 77})->x[0].ack_by, "li");
     close_it(l);
 }
 
@@ -267,34 +270,34 @@ static void test_queries(void **state)
         ledger_put_finding(l, &x);
     }
     flush(l);
-    assert_int_equal(find(l, (struct ledger_query){.state = 1}).n, 37);
-    assert_int_equal(find(l, (struct ledger_query){.state = 2}).n, 13);
-    assert_int_equal(find(l, (struct ledger_query){.rules = 1u << LAW_SPD_1}).n, 25);
-    assert_int_equal(find(l, (struct ledger_query){.rules = 1u << LAW_SPD_1 | 1u << LAW_OVL_1}).n, 50);
-    assert_int_equal(find(l, (struct ledger_query){.rules = 1u << LAW_RTE_1}).n, 0);
-    assert_int_equal(find(l, (struct ledger_query){.severity = LAW_HIGH}).n, 10);
-    assert_int_equal(find(l, (struct ledger_query){.to = LAW_TO_POL}).n, 5);
-    assert_int_equal(find(l, (struct ledger_query){.vehicle = "bus-1"}).n, 17);
-    assert_int_equal(find(l, (struct ledger_query){.vehicle = "bus-1' OR 1=1 --"}).n, 0);
-    assert_int_equal(find(l, (struct ledger_query){.from_ms = 7002000, .to_ms = 7004000}).n, 10);
+    assert_int_equal(find(l, (struct ledger_query){.state = 1})->n, 37);
+    assert_int_equal(find(l, (struct ledger_query){.state = 2})->n, 13);
+    assert_int_equal(find(l, (struct ledger_query){.rules = 1u << LAW_SPD_1})->n, 25);
+    assert_int_equal(find(l, (struct ledger_query){.rules = 1u << LAW_SPD_1 | 1u << LAW_OVL_1})->n, 50);
+    assert_int_equal(find(l, (struct ledger_query){.rules = 1u << LAW_RTE_1})->n, 0);
+    assert_int_equal(find(l, (struct ledger_query){.severity = LAW_HIGH})->n, 10);
+    assert_int_equal(find(l, (struct ledger_query){.to = LAW_TO_POL})->n, 5);
+    assert_int_equal(find(l, (struct ledger_query){.vehicle = "bus-1"})->n, 17);
+    assert_int_equal(find(l, (struct ledger_query){.vehicle = "bus-1' OR 1=1 --"})->n, 0);
+    assert_int_equal(find(l, (struct ledger_query){.from_ms = 7002000, .to_ms = 7004000})->n, 10);
     for (size_t page = 1; page <= 12; page++) {
         struct ledger_query q = {.limit = page};
         uint64_t seen[64];
         size_t n = 0;
         int64_t last = INT64_MAX;
         for (;;) {
-            struct found f = find(l, q);
-            for (size_t i = 0; i < f.n; i++) {
-                assert_true(f.x[i].f.opened_ms <= last);
-                last = f.x[i].f.opened_ms;
+            const struct found *f = find(l, q);
+            for (size_t i = 0; i < f->n; i++) {
+                assert_true(f->x[i].f.opened_ms <= last);
+                last = f->x[i].f.opened_ms;
                 for (size_t k = 0; k < n; k++)
-                    assert_true(seen[k] != f.x[i].f.id);
-                seen[n++] = f.x[i].f.id;
+                    assert_true(seen[k] != f->x[i].f.id);
+                seen[n++] = f->x[i].f.id;
             }
-            if (f.n < page)
+            if (f->n < page)
                 break;
-            q.before_ms = f.x[f.n - 1].f.opened_ms;
-            q.before_id = f.x[f.n - 1].f.id;
+            q.before_ms = f->x[f->n - 1].f.opened_ms;
+            q.before_id = f->x[f->n - 1].f.id;
         }
         assert_int_equal(n, 50);
     }
@@ -313,7 +316,7 @@ static void test_close_writes(void **state)
     }
     close_it(l);
     l = open_it();
-    assert_int_equal(find(l, (struct ledger_query){.id = 2000}).n, 1);
+    assert_int_equal(find(l, (struct ledger_query){.id = 2000})->n, 1);
     struct ledger_query q = {.limit = 500};
     size_t n = 0;
     for (;;) {
