@@ -172,7 +172,7 @@ def main():
             relay.listener.close()
             server.program.stop()
     print('recordings=%d fixes=%d differing=%d' % (len(logs), fixes_all, bad))
-    finish(bad == 0 and fixes_all > 500)
+    finish(bad == 0 and fixes_all > 400)
 
 
 if __name__ == '__main__':
