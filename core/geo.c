@@ -290,14 +290,26 @@ static void ring(const struct geo_line *l, int cx, int cy, int r, struct flat p,
     }
 }
 
-/* A bus goes on: look at the legs around where it is expected, a few behind and some seconds' worth ahead. */
+/*
+ * A bus goes on: look at the legs around where it is expected, a few behind and some seconds' worth ahead, from the hint outwards. Once one is as near as
+ * the width of a street only a leg nearer to the hint could still win, so it usually ends after two or three.
+ */
 static void window(const struct geo_line *l, struct flat p, double hint_m, struct best *b)
 {
     enum { BEHIND = 6, AHEAD = 18 };
-    size_t at = leg_of(l, fmax(0, fmin(hint_m, l->at[l->n - 1].along)));
+    double at_m = fmax(0, fmin(hint_m, l->at[l->n - 1].along));
+    size_t at = leg_of(l, at_m), lo = at, hi = at + 1; /* looked at: lo..hi-1 */
     size_t from = at > BEHIND ? at - BEHIND : 0, to = at + AHEAD < l->n - 1 ? at + AHEAD : l->n - 1;
-    for (size_t leg = from; leg < to; leg++)
-        consider(l, (uint32_t)leg, p, hint_m, b);
+    consider(l, (uint32_t)at, p, hint_m, b);
+    while (lo > from || hi < to) {
+        double back = lo > from ? at_m - l->at[lo].along : (double)INFINITY, ahead = hi < to ? l->at[hi].along - at_m : (double)INFINITY;
+        if (b->m.offset_m <= same_street_m && b->jump_m <= fmin(back, ahead))
+            return;
+        if (ahead <= back)
+            consider(l, (uint32_t)hi++, p, hint_m, b);
+        else
+            consider(l, (uint32_t)--lo, p, hint_m, b);
+    }
 }
 
 struct geo_match geo_line_match(const struct geo_line *l, struct geo_pt pt, double hint_m, double limit_m)

@@ -176,6 +176,37 @@ static const char *number(struct wire_frame *f, struct rows *r, uint64_t raw)
     return NULL;
 }
 
+/*
+ * The first fix is absolute and on the wire mostly the only one: a short cut for it. Where it does not fit nothing is taken, and the long way finds out
+ * what is wrong.
+ */
+static void first_fix(struct in *in, struct wire_frame *f, struct rows *r)
+{
+    uint64_t v[COLS], raw;
+    struct in at = *in;
+    struct event *e = &f->batch.event[0];
+    for (unsigned c = 0; c < COLS; c++) {
+        if (!get_varint(&at, &raw))
+            return;
+        v[c] = (uint64_t)unzigzag(raw);
+    }
+    if (!fits32(v[COL_LAT]) || !fits32(v[COL_LON]) || (v[COL_SPEED] | v[COL_TRACK] | v[COL_ALT] | v[COL_HDOP]) > INT32_MAX || v[COL_SATS] > 255)
+        return;
+    e->kind = EVENT_FIX;
+    e->time_ms = (int64_t)v[COL_TIME];
+    e->fix = (struct event_fix){.lat_e7 = (int32_t)(int64_t)v[COL_LAT],
+                                .lon_e7 = (int32_t)(int64_t)v[COL_LON],
+                                .speed_mmps = from_optional(v[COL_SPEED]),
+                                .track_cdeg = from_optional(v[COL_TRACK]),
+                                .alt_dm = from_optional(v[COL_ALT]),
+                                .hdop_d = from_optional(v[COL_HDOP]),
+                                .satellites = (uint8_t)(v[COL_SATS] >> 2),
+                                .mode = (uint8_t)(v[COL_SATS] & 3)};
+    memcpy(r->last, v, sizeof r->last);
+    r->n = 1;
+    *in = at;
+}
+
 /* The fields of a message of varints, by number 1..n, into v[1..n]; v[n] is the last the caller has. */
 static bool varints(struct in in, uint64_t *v, unsigned n)
 {
@@ -312,6 +343,8 @@ static const char *batch_field(struct wire_frame *f, struct batch_parts *p, uint
     if (field == 4 && type == LEN) {
         if (!get_len(in, &body))
             return "batch.fix";
+        if (p->rows.n == 0 && p->rows.col == 0)
+            first_fix(&body, f, &p->rows);
         while (body.at < body.end && fault == NULL)
             fault = get_varint(&body, &v) ? number(f, &p->rows, v) : "batch.fix";
         return fault;

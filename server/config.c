@@ -36,7 +36,7 @@ static const struct field ingest_fields[] = {
     {"max_connections", FIELD_INT, AT(ingest.max_connections), "", 10, 60000, NULL, "12000", "gateways connected at a time; needs as many file descriptors"},
     {"rate_per_s", FIELD_REAL, AT(ingest.rate_per_s), "messages/s", 0.1, 1000000, NULL, "20", "per gateway, with 10 s of burst"},
     {"bytes_per_s", FIELD_INT, AT(ingest.bytes_per_s), "bytes/s", 1024, 1e12, NULL, "131072", "per gateway, with 10 s of burst"},
-    {"ack_ms", FIELD_INT, AT(ingest.ack_ms), "ms", 0, 10000, NULL, "1000", "live positions are acknowledged at most so late; alarms and backlog at once"},
+    {"ack_ms", FIELD_INT, AT(ingest.ack_ms), "ms", 0, 10000, NULL, "3000", "live positions are acknowledged at most so late; alarms and backlog at once"},
 };
 static const struct field journal_fields[] = {
     {"group_ms", FIELD_INT, AT(journal.group_ms), "ms", 10, 1000, NULL, "100", "what arrives within this time is written to disk together"},

@@ -1,6 +1,5 @@
 #include "fleet.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +90,6 @@ enum rc fleet_new(const struct law *law, const struct duty_set *set, struct flee
         struct fleet_vehicle *v = &f->vehicle[i];
         v->index = (uint32_t)i;
         v->duty = &set->vehicle[i];
-        v->limit_kmh = NAN;
         v->persons = bus_persons(&v->bus, v->duty);
         slot_put(f->by_id, f->slots, v->duty->id, (uint32_t)i + 1);
         if (v->duty->gateway[0] != '\0')
@@ -121,6 +119,11 @@ enum rc fleet_listen(struct fleet *f, const struct fleet_listener *l)
         return RC_FULL;
     f->listener[f->listeners++] = *l;
     return RC_OK;
+}
+
+double fleet_limit_kmh(const struct fleet *f, const struct fleet_vehicle *v)
+{
+    return rules_limit_kmh(f->law, f->set, v->duty, &v->bus);
 }
 
 size_t fleet_count(const struct fleet *f)
@@ -297,8 +300,6 @@ void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e
         else if (e->kind == EVENT_HEALTH)
             note_device(v, e);
         judge_live(f, v, e);
-        if (e->kind == EVENT_FIX)
-            v->limit_kmh = rules_limit_kmh(f->law, f->set, v->duty, &v->bus);
     }
     for (size_t i = 0; i < f->listeners; i++)
         if (f->listener[i].on_event != NULL)
@@ -431,7 +432,6 @@ enum rc fleet_restore(struct fleet *f, const void *blob, size_t n)
         if (s.has_late && (v->late = malloc(sizeof *v->late)) != NULL)
             *v->late = s.late;
         v->persons = bus_persons(&v->bus, v->duty);
-        v->limit_kmh = v->bus.fix_ms != 0 ? rules_limit_kmh(f->law, f->set, v->duty, &v->bus) : NAN;
         count_open(v);
         if (busy(&v->memory))
             pending_put(f, v);

@@ -22,7 +22,6 @@ struct fleet_vehicle {
     struct bus bus;
     struct rules_memory memory;
     struct bus_persons persons;
-    double limit_kmh;         /* rules_limit_kmh() at the newest fix, NAN */
     bool connected;
     int64_t received_ms;      /* wall time of the last message, 0 = never */
     uint8_t severity;         /* worst open finding, enum law_severity */
@@ -47,6 +46,9 @@ struct fleet_listener {
 enum rc fleet_new(const struct law *law, const struct duty_set *set, struct fleet **ret_f) RC_MUST_USE;
 void fleet_free(struct fleet *f);
 enum rc fleet_listen(struct fleet *f, const struct fleet_listener *l) RC_MUST_USE; /* at most 8 */
+
+/* The limit in force where the vehicle is, rules_limit_kmh(); on demand, because screens ask once a second and fixes come more often. */
+double fleet_limit_kmh(const struct fleet *f, const struct fleet_vehicle *v);
 
 size_t fleet_count(const struct fleet *f);
 struct fleet_vehicle *fleet_at(struct fleet *f, size_t index);

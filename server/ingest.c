@@ -48,6 +48,7 @@ struct link { /* lws' per-session memory */
     const char *reason, *detail; /* static texts */
     uint8_t state, ack_lanes; /* bit per lane: something to acknowledge */
     bool pinged, want_ack;    /* want_ack: the socket was not ready */
+    bool eager;               /* what is not acknowledged yet must not wait for ack_ms */
 };
 
 struct span { /* a settled set that is small while it has no ranges */
@@ -243,7 +244,6 @@ static bool link_send(struct ingest *in, struct link *l, size_t n, enum lws_writ
 static void send_acks(struct ingest *in, struct link *l)
 {
     struct gate *g = l->gate;
-    bool at_once = l->prompt.next != NULL;
     list_remove(&l->prompt);
     list_remove(&l->deferred);
     if (lws_partial_buffered(l->wsi)) {
@@ -270,9 +270,11 @@ static void send_acks(struct ingest *in, struct link *l)
             l->ack_lanes |= (uint8_t)(1U << lane);
         }
     }
-    if (l->ack_lanes != 0 && at_once) {
+    if (l->ack_lanes == 0) {
+        l->eager = false;
+    } else if (l->eager) {
         list_append(&in->prompt, &l->prompt);
-    } else if (l->ack_lanes != 0) {
+    } else {
         l->due_ms = loop_now(in) + (uint64_t)in->setup.ack_ms;
         list_append(&in->deferred, &l->deferred);
     }
@@ -332,9 +334,10 @@ void ingest_settled(struct ingest *in, uint64_t ticket)
 static void ack_later(struct ingest *in, struct link *l, uint8_t lane, bool at_once)
 {
     l->ack_lanes |= (uint8_t)(1U << lane);
+    l->eager = l->eager || at_once;
     if (l->unacked < UINT16_MAX)
         l->unacked++;
-    if (at_once || l->unacked >= INGEST_ACK_FRAMES) {
+    if (l->eager || l->unacked >= INGEST_ACK_FRAMES) {
         if (l->prompt.next == NULL)
             list_append(&in->prompt, &l->prompt);
     } else if (l->deferred.next == NULL && l->prompt.next == NULL) {

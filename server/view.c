@@ -209,7 +209,7 @@ void view_vehicle(struct json *j, const char *name, const struct fleet *f, const
     json_bool(j, "connected", v->connected);
     view_time(j, "last_received_ms", v->received_ms);
     json_end_object(j);
-    json_number(j, "limit_kmh", v->limit_kmh, 0);
+    json_number(j, "limit_kmh", fleet_limit_kmh(f, v), 0);
     json_text(j, "severity", view_severity_word(v->severity));
     json_int(j, "open_findings", v->open_findings);
     view_next_stop(j, r, &run, view_is_live(fresh));

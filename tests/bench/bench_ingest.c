@@ -2,7 +2,8 @@
  * bench_ingest - what a message costs. Control: a libwebsockets server on libuv that takes messages and counts them. Subject: the server's whole work on
  * the same messages (decode, repeats, journal with real fsyncs, acknowledgements, bus, route, rules of the real law pack, arrival, publishing to
  * nobody). Same lws options, same loader, one server at a time, in pairs; each server is a process of its own and measures its own CPU time from the first
- * tenth of the messages until the last is counted (subject: on disk and acknowledged). bench_ingest [pairs [messages]]
+ * tenth of the messages until the last is counted (subject: on disk and acknowledged). bench_ingest [pairs [messages]]; for a profiler:
+ * bench_ingest one subject|control CONNECTIONS PER_READ MESSAGES RATE
  *
  *   ratio_1_per_read    messages per CPU-second, subject / control, one message per read; median of the pairs
  *   ratio_8_per_read    eight messages in one read
@@ -258,7 +259,7 @@ static void subject_open(struct world *w)
     if (fleet_new(law, set, &w->fleet) != RC_OK || arrive_new(w->fleet, "Asia/Shanghai", &w->arrive) != RC_OK ||
         journal_open(&w->loop, &js, &w->journal, why, sizeof why) != RC_OK)
         die(why);
-    struct ingest_setup is = {&w->loop, w->fleet, w->journal, 60000, 1e6, UINT64_C(1000000000), 1000};
+    struct ingest_setup is = {&w->loop, w->fleet, w->journal, 60000, 1e6, UINT64_C(1000000000), 3000};
     if (ingest_new(&is, &w->ingest) != RC_OK)
         die("ingest");
     ingest_protocol(w->ingest, &w->protocol[0]);
@@ -585,8 +586,9 @@ static void growth(int pairs)
 
 int main(int argc, char **argv)
 {
-    int pairs = argc > 1 ? atoi(argv[1]) : 3;
-    uint64_t messages = argc > 2 ? (uint64_t)atoll(argv[2]) : 300000;
+    bool one = argc == 7 && strcmp(argv[1], "one") == 0;
+    int pairs = argc > 1 && !one ? atoi(argv[1]) : 3;
+    uint64_t messages = argc > 2 && !one ? (uint64_t)atoll(argv[2]) : 300000;
     if (pairs < 1 || pairs > PAIRS_MAX || messages < 16000) {
         fprintf(stderr, "usage: bench_ingest [pairs 1..%d [messages >= 16000]]\n", PAIRS_MAX);
         return 64;
@@ -599,6 +601,11 @@ int main(int argc, char **argv)
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (board == MAP_FAILED)
         return 1;
+    if (one) {
+        struct run run = {strcmp(argv[2], "subject") == 0, atoi(argv[3]), atoi(argv[4]), (uint64_t)atoll(argv[5]), atof(argv[6]), 0};
+        printf("us_per_msg=%.3f\n", measure(run));
+        return 0;
+    }
     ratio(1, pairs, messages);
     ratio(8, pairs, messages * 4);
     growth(pairs);
