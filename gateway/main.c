@@ -48,7 +48,7 @@ struct program {
     struct config *config;
     uv_loop_t loop;
     uv_signal_t term, interrupt, hup, usr1;
-    uv_timer_t watchdog;
+    uv_timer_t watchdog, hourly;
     struct gateway *gateway;
     struct outbox *outbox;
     struct uplink *uplink;
@@ -157,7 +157,7 @@ static void end_own(void *arg) /* 1. the program's own handles: the loop has not
 {
     struct program *p = arg;
     uv_handle_t *all[] = {(uv_handle_t *)&p->term, (uv_handle_t *)&p->interrupt, (uv_handle_t *)&p->hup, (uv_handle_t *)&p->usr1,
-                          (uv_handle_t *)&p->watchdog};
+                          (uv_handle_t *)&p->watchdog, (uv_handle_t *)&p->hourly};
     p->own_closing = (int)(sizeof all / sizeof all[0]);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         uv_close(all[i], on_own_closed);
@@ -227,6 +227,32 @@ static void on_watchdog(uv_timer_t *t)
     notify("WATCHDOG=1");
 }
 
+/*
+ * The dynamic linker reads every library's symbol tables once (-z now), which leaves some 4 MB of pages in our working set that nobody touches again.
+ * Handing them back costs a few soft faults; they are clean, and come from the page cache if ever needed.
+ */
+static int hand_back(struct dl_phdr_info *lib, size_t size, void *arg)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    (void)size, (void)arg;
+    for (int i = 0; i < lib->dlpi_phnum; i++) {
+        const ElfW(Phdr) *h = &lib->dlpi_phdr[i];
+        if (h->p_type != PT_LOAD || (h->p_flags & PF_W) != 0)
+            continue;
+        uintptr_t from = (lib->dlpi_addr + h->p_vaddr + page - 1) / page * page, to = (lib->dlpi_addr + h->p_vaddr + h->p_memsz) / page * page;
+        if (from < to)
+            madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+static void on_hour(uv_timer_t *t)
+{
+    log_figures(t->data);
+    dl_iterate_phdr(hand_back, NULL); /* what a TLS handshake or a check of the file has touched */
+    malloc_trim(0);
+}
+
 /* --- the start --- */
 
 static int start_own(struct program *p)
@@ -242,7 +268,9 @@ static int start_own(struct program *p)
     }
     uint64_t watchdog_us = watchdog_wanted_us();
     uv_timer_init(&p->loop, &p->watchdog);
-    p->watchdog.data = p;
+    uv_timer_init(&p->loop, &p->hourly);
+    p->watchdog.data = p->hourly.data = p;
+    uv_timer_start(&p->hourly, on_hour, 30000, 3600000); /* the first time when the connection usually stands */
     if (watchdog_us > 0) /* half the time-out, sd_watchdog_enabled(3) */
         uv_timer_start(&p->watchdog, on_watchdog, watchdog_us / 2000, watchdog_us / 2000);
     return EX_OK;
@@ -347,25 +375,6 @@ static void prepare_process(void)
     prctl(PR_SET_DUMPABLE, 0);
     setenv("UV_THREADPOOL_SIZE", "1", 0); /* only names are resolved there */
     mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more than all our data */
-}
-
-/*
- * The dynamic linker reads every library's symbol tables once (-z now), which leaves some 4 MB of pages in our working set that nobody touches again.
- * Handing them back costs a few soft faults; they are clean, and come from the page cache if ever needed.
- */
-static int hand_back(struct dl_phdr_info *lib, size_t size, void *arg)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    (void)size, (void)arg;
-    for (int i = 0; i < lib->dlpi_phnum; i++) {
-        const ElfW(Phdr) *h = &lib->dlpi_phdr[i];
-        if (h->p_type != PT_LOAD || (h->p_flags & PF_W) != 0)
-            continue;
-        uintptr_t from = (lib->dlpi_addr + h->p_vaddr + page - 1) / page * page, to = (lib->dlpi_addr + h->p_vaddr + h->p_memsz) / page * page;
-        if (from < to)
-            madvise((void *)from, to - from, MADV_DONTNEED);
-    }
-    return 0;
 }
 
 static int run(struct config *config)

@@ -1,12 +1,15 @@
 #include "outbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../core/base/clock.h"
 #include "../core/base/log.h"
@@ -91,6 +94,7 @@ struct outbox {
     uint64_t acked, given_up, commits, stored;
 
     /* the loop's own */
+    int lock_fd; /* PATH.lock: two programs on one outbox would give one number twice */
     void (*on_stopped)(void *arg);
     void *stopped_arg;
 };
@@ -496,6 +500,8 @@ static void release(struct outbox *o)
     free(o->ring[1].e);
     pthread_cond_destroy(&o->wake);
     pthread_mutex_destroy(&o->lock);
+    if (o->lock_fd >= 0)
+        close(o->lock_fd);
     free(o);
 }
 
@@ -556,6 +562,21 @@ static void on_async(uv_async_t *h)
     }
 }
 
+static enum rc lock_file(struct outbox *o, char *why, size_t cap)
+{
+    char path[sizeof o->path + 8];
+    snprintf(path, sizeof path, "%s.lock", o->path);
+    o->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (o->lock_fd < 0) {
+        snprintf(why, cap, "%s: %s: the folder must be there and writable", path, strerror(errno));
+        return RC_IO;
+    }
+    if (flock(o->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return RC_OK;
+    snprintf(why, cap, "%s is in use by another program: is a gateway running already?", o->path);
+    return RC_DENIED;
+}
+
 enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbox **ret_o, char *why, size_t cap)
 {
     char note[512];
@@ -563,6 +584,7 @@ enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbo
     if (o == NULL)
         return RC_NO_MEMORY;
     o->setup = *s;
+    o->lock_fd = -1;
     o->jobs_end = &o->jobs;
     o->answers_end = &o->answers;
     snprintf(o->path, sizeof o->path, "%s", s->path);
@@ -573,7 +595,9 @@ enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbo
     pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
     pthread_cond_init(&o->wake, &mono);
     pthread_condattr_destroy(&mono);
-    enum rc rc = outbox_store_open(&o->store, s->path, note, why, cap);
+    enum rc rc = lock_file(o, why, cap);
+    if (rc == RC_OK)
+        rc = outbox_store_open(&o->store, s->path, note, why, cap);
     if (rc == RC_OK || rc == RC_FULL) {
         if (rc == RC_OK && note[0] != '\0')
             log_warning("outbox", "%s", note);

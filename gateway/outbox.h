@@ -22,6 +22,11 @@ struct outbox_setup {
     void *arg;
 };
 
+/*
+ * outbox_start - open the file and begin.
+ *   returns  RC_OK, also with a full disk (on_trouble tells); RC_DENIED another program has it; RC_IO, RC_UNSUPPORTED, RC_INVALID, RC_NO_MEMORY:
+ *            reason in why
+ */
 enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbox **ret_o, char *why, size_t cap) RC_MUST_USE;
 /* Commits what is open, then calls back on the loop. */
 void outbox_stop(struct outbox *o, void (*on_stopped)(void *arg), void *arg);

@@ -282,9 +282,9 @@ def test_other_refusals_are_told(place):
     end(g)
 
 
-def main():
+def run_all(names):
     wanted = sys.argv[1:]
-    tests = [(n, f) for n, f in sorted(globals().items()) if n.startswith('test_') and callable(f) and (not wanted or n in wanted)]
+    tests = [(n, f) for n, f in sorted(names.items()) if n.startswith('test_') and callable(f) and (not wanted or n in wanted)]
     failed = 0
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
     for name, fn in tests:
@@ -309,4 +309,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_all(globals())
