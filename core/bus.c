@@ -2,13 +2,14 @@
 
 #include <math.h>
 
-static const double far_m = 20000;              /* further than this from its line a bus is nowhere on it */
-static const double same_street_m = 15;         /* two passes of a line this near each other are one street */
-static const double probe_m = 4000;             /* geo_line_match() looks 2 km to either side of a hint */
-static const double jitter_mps = 0.5;           /* a standing receiver reports less */
-static const double jitter_m = 25;              /* and wanders less between two reports */
-static const double heading_mps = 3;            /* below this the track over ground means little */
-static const int64_t boarding_ms = 30000;       /* a card or a camera may speak this long before the beam in the door */
+static const double far_m = 20000;        /* further than this from its line a bus is nowhere on it */
+static const double same_street_m = 15;   /* two passes of a line this near each other are one street */
+static const double probe_m = 2000;       /* geo_line_match() looks 2 km to either side of a hint: each place is probed twice */
+static const double probes_max = 32;      /* enough for 60 km; a bus on a longer line finds its way by the hint */
+static const double jitter_mps = 0.5;     /* a standing receiver reports less */
+static const double jitter_m = 25;        /* and wanders less between two reports */
+static const double heading_mps = 3;      /* below this the track over ground means little */
+static const int64_t boarding_ms = 30000; /* a card or a camera may speak this long before the beam in the door */
 static const int64_t camera_silent_ms = 600000;
 
 /* True when the line runs against the way the bus moves at that place: the other direction of a street driven both ways. */
@@ -27,9 +28,9 @@ static bool against(const struct duty_route *r, const struct geo_match *m, const
 static struct geo_match turned(const struct duty_route *r, struct geo_pt p, const struct geo_match *m, const struct event_fix *f)
 {
     double length_m = geo_line_length_m(r->line);
-    int probes = 32;
-    for (double hint_m = 0; hint_m <= length_m + probe_m / 2 && probes > 0; hint_m += probe_m / 2, probes--) {
-        struct geo_match other = geo_line_match(r->line, p, hint_m, m->offset_m + same_street_m);
+    int probes = (int)fmin(probes_max, length_m / probe_m + 2);
+    for (int i = 0; i < probes; i++) {
+        struct geo_match other = geo_line_match(r->line, p, i * probe_m, m->offset_m + same_street_m);
         if (other.offset_m < m->offset_m + same_street_m && !against(r, &other, f))
             return other;
     }
@@ -45,8 +46,9 @@ static void match_route(struct bus *b, const struct duty_set *set, const struct 
     uint32_t route = (uint32_t)(r - set->route) + 1;
     bool known = b->route == route && isfinite(b->offset_m);
     struct geo_match m = geo_line_match(r->line, p, known ? b->along_m : (double)NAN, far_m);
+    bool forward = known && m.along_m > b->along_m; /* the usual case: we get on along the line */
     bool heading = b->fix.speed_mmps != EVENT_UNKNOWN && b->fix.speed_mmps > heading_mps * 1000 && b->fix.track_cdeg != EVENT_UNKNOWN;
-    if (heading && isfinite(m.offset_m) && against(r, &m, &b->fix))
+    if (!forward && heading && isfinite(m.offset_m) && against(r, &m, &b->fix))
         m = turned(r, p, &m, &b->fix);
     b->route = route;
     b->route_ms = b->fix_ms;
@@ -63,7 +65,8 @@ static void apply_fix(struct bus *b, const struct duty_set *set, const struct du
     if (!event_fix_valid(&e->fix) || e->time_ms <= b->fix_ms)
         return;
     if (b->fix_ms != 0) {
-        double step_m = geo_near_m((struct geo_pt){b->fix.lat_e7 / 1e7, b->fix.lon_e7 / 1e7}, (struct geo_pt){e->fix.lat_e7 / 1e7, e->fix.lon_e7 / 1e7});
+        double step_m =
+            geo_near_m((struct geo_pt){b->fix.lat_e7 / 1e7, b->fix.lon_e7 / 1e7}, (struct geo_pt){e->fix.lat_e7 / 1e7, e->fix.lon_e7 / 1e7});
         bool slow = e->fix.speed_mmps != EVENT_UNKNOWN && e->fix.speed_mmps < jitter_mps * 1000;
         if (!slow || step_m > jitter_m) /* a bus that reports twice a minute may stand at both reports and have driven between them */
             b->moved_m += step_m;
@@ -178,7 +181,7 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
     for (size_t i = 1; i < n; i++)
         if (leads(&word[i], &word[lead]))
             lead = i;
-    int64_t least = word[lead].persons, most = word[lead].persons;
+    int64_t least = word[lead].persons, most = least;
     int wrong = 100; /* per cent that every agreeing source is wrong */
     for (size_t i = 0; i < n; i++) {
         int64_t apart = word[i].persons - word[lead].persons;

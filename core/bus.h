@@ -14,11 +14,12 @@ struct bus {
     int64_t time_ms; /* newest event time folded in, 0 = none yet */
 
     /* position: the last valid fix, and the newest report whether valid or not */
-    struct event_fix fix;   /* meaningful when fix_ms != 0 */
+    struct event_fix fix; /* meaningful when fix_ms != 0 */
     int64_t fix_ms;
-    int64_t report_ms;      /* newest GNSS report of any mode */
-    uint8_t report_mode;    /* its mode */
-    double moved_m;         /* path length over valid fixes since the start, >= 0; a step below 25 m at less than 0.5 m/s adds nothing (jitter of a standing receiver) */
+    int64_t report_ms;   /* newest GNSS report of any mode */
+    uint8_t report_mode; /* its mode */
+    double moved_m; /* path length over valid fixes since the start, >= 0; a step below 25 m at less than 0.5 m/s adds nothing (jitter of a standing
+                       receiver) */
 
     /* route: meaningful when route_ms == fix_ms and the bus has a route then */
     int64_t route_ms;
@@ -36,7 +37,7 @@ struct bus {
         int32_t aboard;  /* EVENT_UNKNOWN: it said that it cannot tell */
         int64_t time_ms; /* 0 = never */
         uint8_t confidence_pct, flags;
-    } seen[3];           /* camera, attendant, cards: by enum event_count_source - EVENT_COUNT_CAMERA */
+    } seen[3]; /* camera, attendant, cards: by enum event_count_source - EVENT_COUNT_CAMERA */
 
     uint32_t inputs, inputs_known; /* enum event_input, of the newest report: a report replaces all bits */
     uint32_t inputs_fitted;        /* every bit that was ever known */

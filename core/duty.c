@@ -22,9 +22,9 @@
 #define SECONDS_OF_DAY 86400
 
 const char *const duty_road_words[] = {"unknown",       "expressway",     "urban_expressway", "city_no_line", "rural_no_line",
-                                         "city_one_lane", "rural_one_lane", "city_multi",       "rural_multi",  NULL}; /* by enum duty_road */
+                                       "city_one_lane", "rural_one_lane", "city_multi",       "rural_multi",  NULL}; /* by enum duty_road */
 const char *const duty_hazard_words[] = {"sharp_bend", "steep", "narrow_road", "narrow_bridge", "rail_crossing", "cliff", "water", NULL}; /* by bit */
-static const char *const size_words[] = {"large", "medium", "small", NULL};          /* enum duty_size less 1 */
+static const char *const size_words[] = {"large", "medium", "small", NULL}; /* enum duty_size less 1 */
 static const char *const reason_words[] = {"traffic_control", "works", "disaster", "weather", "accident", NULL};
 const char *const duty_weather_words[] = {"ice_mud", "low_visibility", NULL}; /* enum duty_weather less 1 */
 
@@ -79,14 +79,7 @@ static const struct name *find_name(const struct name *name, size_t n, const cha
 }
 
 /* n elements of zeroed memory in *out; nothing for n = 0. */
-static bool room(struct jdoc *d, size_t n, size_t size, void **out)
-{
-    if (n == 0)
-        return true;
-    *out = calloc(n, size);
-    return *out != NULL || jdoc_no_memory(d);
-}
-#define ROOM(d, n, out) room((d), (n), sizeof **(out), (void **)(out))
+#define ROOM(d, n, out) ((n) == 0 || (*(out) = calloc((n), sizeof **(out))) != NULL || jdoc_no_memory(d))
 
 /* ---- routes ---- */
 
@@ -184,8 +177,10 @@ static bool place_stop(struct jdoc *d, const struct jdoc_at *at, const struct ge
         return jdoc_fail(d, at, RC_RANGE, "%.0f m from the line: a stop must lie within %.0f m of it",
                          isfinite(m.offset_m) ? m.offset_m : geo_near_m(s->at, geo_line_at(line, past_m)), STOP_OFFSET_M);
     double length_m = geo_line_length_m(line);
-    for (double ahead_m = hint_m + 500; m.along_m < past_m - slack_m && ahead_m < length_m + 500; ahead_m += 500) {
-        struct geo_match other = geo_line_match(line, s->at, ahead_m, 20000);
+    const double ahead_m = 500;
+    int further = (int)fmax(0, (length_m - hint_m) / ahead_m) + 1; /* until past the line's end */
+    for (int i = 1; i <= further && m.along_m < past_m - slack_m; i++) {
+        struct geo_match other = geo_line_match(line, s->at, hint_m + i * ahead_m, 20000);
         if (other.offset_m <= STOP_OFFSET_M)
             m = other;
     }
@@ -306,8 +301,7 @@ static bool read_assignments(struct jdoc *d, const struct jdoc_at *at, const str
         jdoc_item(&list, v->assignments, &item);
         a->from_ms = INT64_MIN;
         a->to_ms = INT64_MAX;
-        if (!jdoc_members(d, &item, known) || !jdoc_id(d, &item, "route", DUTY_ID_MAX, id) ||
-            !read_window(d, &item, false, &a->from_ms, &a->to_ms))
+        if (!jdoc_members(d, &item, known) || !jdoc_id(d, &item, "route", DUTY_ID_MAX, id) || !read_window(d, &item, false, &a->from_ms, &a->to_ms))
             return false;
         const struct name *found = find_name(route, routes, id);
         if (found == NULL) {
@@ -392,10 +386,10 @@ static bool read_vehicle(struct jdoc *d, const struct jdoc_at *at, const struct 
                                         "staff", "staff_uncounted", "routes",  "permits",       NULL};
     int64_t staff = 0, uncounted = 0;
     int size = -1;
-    if (!jdoc_members(d, at, known) || !jdoc_id(d, at, "id", DUTY_ID_MAX, v->id) ||
-        !jdoc_text(d, at, "plate", true, 1, DUTY_PLATE_MAX, v->plate) || !jdoc_id(d, at, "gateway", DUTY_ID_MAX, v->gateway) ||
-        !read_secret(d, at, v->secret_sha256) || !read_rated(d, at, v) || !jdoc_word(d, at, "size", false, size_words, &size) ||
-        !jdoc_int(d, at, "staff", true, 1, 10, &staff) || !jdoc_int(d, at, "staff_uncounted", true, 0, staff, &uncounted))
+    if (!jdoc_members(d, at, known) || !jdoc_id(d, at, "id", DUTY_ID_MAX, v->id) || !jdoc_text(d, at, "plate", true, 1, DUTY_PLATE_MAX, v->plate) ||
+        !jdoc_id(d, at, "gateway", DUTY_ID_MAX, v->gateway) || !read_secret(d, at, v->secret_sha256) || !read_rated(d, at, v) ||
+        !jdoc_word(d, at, "size", false, size_words, &size) || !jdoc_int(d, at, "staff", true, 1, 10, &staff) ||
+        !jdoc_int(d, at, "staff_uncounted", true, 0, staff, &uncounted))
         return false;
     v->size = (enum duty_size)(size + 1);
     v->staff = (int)staff;
@@ -411,6 +405,8 @@ static bool read_routes(struct jdoc *d, const struct jdoc_at *root, struct duty_
     size_t n;
     if (!jdoc_get(d, root, "routes", &list) || !jdoc_list(d, &list, 0, ROUTES_MAX, &n) || !ROOM(d, n, &s->route) || !ROOM(d, n, ret_name))
         return false;
+    if (s->route == NULL)
+        return true;
     while (s->routes < n) {
         size_t i = s->routes++; /* counted at once: duty_free() releases a half-read route */
         struct jdoc_at item;
@@ -447,6 +443,8 @@ static bool read_vehicles(struct jdoc *d, const struct jdoc_at *root, struct rea
     struct duty_set *s = &r->set;
     if (!jdoc_get(d, root, "vehicles", &list) || !jdoc_list(d, &list, 0, VEHICLES_MAX, &n) || !ROOM(d, n, &s->vehicle))
         return false;
+    if (s->vehicle == NULL)
+        return true;
     while (s->vehicles < n) {
         size_t i = s->vehicles++;
         struct jdoc_at item;

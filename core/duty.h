@@ -13,8 +13,8 @@
 #include "geo.h"
 #include "rc.h"
 
-#define DUTY_ID_MAX 31    /* ids: [A-Za-z0-9._:-]+ */
-#define DUTY_NAME_MAX 63  /* bytes of UTF-8 */
+#define DUTY_ID_MAX    31 /* ids: [A-Za-z0-9._:-]+ */
+#define DUTY_NAME_MAX  63 /* bytes of UTF-8 */
 #define DUTY_PLATE_MAX 23 /* bytes of UTF-8 */
 
 /* Size classes of 机动车 passenger vehicles; they decide the criminal filing line of overload (law pack, rule OVL-3). */
@@ -35,9 +35,9 @@ enum duty_road {
 
 /* Hazard tags of a segment (bits). */
 enum duty_hazard {
-    DUTY_HAZARD_SHARP_BEND = 1 << 0,  /* 急弯 */
-    DUTY_HAZARD_STEEP = 1 << 1,       /* 陡坡 */
-    DUTY_HAZARD_NARROW_ROAD = 1 << 2, /* 窄路 */
+    DUTY_HAZARD_SHARP_BEND = 1 << 0,    /* 急弯 */
+    DUTY_HAZARD_STEEP = 1 << 1,         /* 陡坡 */
+    DUTY_HAZARD_NARROW_ROAD = 1 << 2,   /* 窄路 */
     DUTY_HAZARD_NARROW_BRIDGE = 1 << 3, /* 窄桥 */
     DUTY_HAZARD_RAIL_CROSSING = 1 << 4,
     DUTY_HAZARD_CLIFF = 1 << 5, /* 临崖 */
@@ -48,10 +48,10 @@ enum duty_hazard {
 extern const char *const duty_road_words[], *const duty_hazard_words[], *const duty_weather_words[];
 
 struct duty_segment {
-    double from_m, to_m;  /* along the route's line, 0 <= from < to */
-    int posted_kmh;       /* 0 = no sign known */
+    double from_m, to_m; /* along the route's line, 0 <= from < to */
+    int posted_kmh;      /* 0 = no sign known */
     enum duty_road road;
-    uint32_t hazards;     /* enum duty_hazard */
+    uint32_t hazards; /* enum duty_hazard */
 };
 
 struct duty_stop {
@@ -71,8 +71,8 @@ struct duty_route {
     char id[DUTY_ID_MAX + 1];
     char name_zh[DUTY_NAME_MAX + 1], name_en[DUTY_NAME_MAX + 1];
     struct geo_line *line;
-    bool rural;        /* chooses the corridor default of the law pack */
-    double corridor_m; /* 0 = the law pack's default */
+    bool rural;                   /* chooses the corridor default of the law pack */
+    double corridor_m;            /* 0 = the law pack's default */
     struct duty_segment *segment; /* by from_m, not overlapping; gaps allowed */
     size_t segments;
     struct duty_stop *stop;
@@ -81,8 +81,8 @@ struct duty_route {
     size_t runs;
 };
 
-struct duty_assignment { /* which route this vehicle runs when; without one the vehicle has no approved route */
-    uint32_t route;      /* index into duty_set.route */
+struct duty_assignment {    /* which route this vehicle runs when; without one the vehicle has no approved route */
+    uint32_t route;         /* index into duty_set.route */
     int64_t from_ms, to_ms; /* half open; INT64_MIN / INT64_MAX = always */
 };
 

@@ -86,7 +86,8 @@ json_t *jdoc_parse(struct jdoc *d, const char *json, size_t n, size_t max)
         if (json_error_code(&e) == json_error_out_of_memory)
             jdoc_no_memory(d);
         else
-            jdoc_fail(d, NULL, RC_INVALID, "line %d, column %d: %s: it must be one JSON document in UTF-8, no member twice", e.line, e.column, e.text);
+            jdoc_fail(d, NULL, RC_INVALID, "line %d, column %d: %s: it must be one JSON document in UTF-8, no member twice", e.line, e.column,
+                      e.text);
     }
     return root;
 }
@@ -127,8 +128,7 @@ bool jdoc_members(struct jdoc *d, const struct jdoc_at *at, const char *const *k
         return jdoc_fail(d, at, RC_INVALID, "is %s: must be an object", kind_of(at->value));
     const char *key;
     json_t *value;
-    /* jansson's iterator takes a mutable object only for its own bookkeeping; nothing is changed */
-    json_object_foreach((json_t *)(uintptr_t)at->value, key, value)
+    json_object_foreach(at->value, key, value)
     {
         size_t i = 0;
         while (known[i] != NULL && strcmp(known[i], key) != 0)

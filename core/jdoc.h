@@ -24,7 +24,7 @@ struct jdoc_at {
     const struct jdoc_at *up; /* NULL at the root */
     const char *key;          /* member name, NULL in a list */
     size_t index;
-    const json_t *value; /* NULL: an optional member that is not there */
+    json_t *value; /* NULL: an optional member that is not there */
 };
 
 /*

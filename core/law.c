@@ -14,8 +14,8 @@
 #define HOLD_MAX_MS   86400000
 
 static const char *const rule_words[] = {"OVL-1", "OVL-2", "OVL-3", "OVL-D", "SPD-1", "SPD-2", "SPD-3", "RTE-1", "SOS-1", NULL}; /* enum law_rule */
-static const char *const severity_words[] = {"none", "info", "low", "medium", "high", "critical", NULL};                          /* enum law_severity */
-static const char *const to_words[] = {"CAB", "DIS", "SCH", "OFF", "POL", "PAR", NULL};                                           /* bits of enum law_to */
+static const char *const severity_words[] = {"none", "info", "low", "medium", "high", "critical", NULL}; /* enum law_severity */
+static const char *const to_words[] = {"CAB", "DIS", "SCH", "OFF", "POL", "PAR", NULL};                  /* bits of enum law_to */
 static const char *const mark_words[] = {"primary", "secondary", "advice", NULL};
 
 /* What each rule must state, in the order of the enums in law.h. */
@@ -24,18 +24,25 @@ struct number {
     double min, max;
 };
 static const struct number ovl_1[] = {{"confidence_pct", "%", 1, 100}, {"moving_kmh", "km/h", 1, 60}, {"moving_fix_ms", "ms", 1000, 600000}};
-static const struct number ovl_3[] = {{"large_pct", "%", 1, 1000},  {"large_persons", "persons", 1, 200},  {"medium_pct", "%", 1, 1000},
-                                      {"medium_persons", "persons", 1, 200}, {"small_pct", "%", 1, 1000}, {"small_persons", "persons", 1, 200}};
-static const struct number spd_1[] = {{"margin_kmh", "km/h", 0, 30},  {"margin_pct", "%", 0, 50},          {"clear_kmh", "km/h", 0, 30},
-                                      {"warn_kmh", "km/h", 0, 30},    {"fast_pct", "%", 1, 1000},          {"fast_on_ms", "ms", 1000, HOLD_MAX_MS},
-                                      {"hdop_max", "", 1, 99},        {"match_m", "m", 1, 1000},           {"match_hdop_m", "m", 0, 100},
-                                      {"boundary_m", "m", 0, 500},    {"confidence_pct", "%", 1, 100}};
+static const struct number ovl_3[] = {{"large_pct", "%", 1, 1000},  {"large_persons", "persons", 1, 200},
+                                      {"medium_pct", "%", 1, 1000}, {"medium_persons", "persons", 1, 200},
+                                      {"small_pct", "%", 1, 1000},  {"small_persons", "persons", 1, 200}};
+static const struct number spd_1[] = {{"margin_kmh", "km/h", 0, 30}, {"margin_pct", "%", 0, 50},     {"clear_kmh", "km/h", 0, 30},
+                                      {"warn_kmh", "km/h", 0, 30},   {"fast_pct", "%", 1, 1000},     {"fast_on_ms", "ms", 1000, HOLD_MAX_MS},
+                                      {"hdop_max", "", 1, 99},       {"match_m", "m", 1, 1000},      {"match_hdop_m", "m", 0, 100},
+                                      {"boundary_m", "m", 0, 500},   {"confidence_pct", "%", 1, 100}};
 static const struct number spd_2[] = {{"margin_kmh", "km/h", 0, 30}, {"raised_kmh", "km/h", 1, 200}};
 static const struct number spd_3[] = {{"express_pct", "%", 1, 1000}, {"express_kmh", "km/h", 1, 300}, {"other_pct", "%", 1, 1000},
                                       {"other_kmh", "km/h", 1, 300}, {"special_pct", "%", 1, 1000},   {"special_kmh", "km/h", 1, 300}};
-static const struct number rte_1[] = {{"urban_m", "m", 10, 5000},   {"rural_m", "m", 10, 5000},      {"hdop_m", "m", 0, 100},
-                                      {"hdop_unknown", "", 0, 99},  {"clear_pct", "%", 1, 100},      {"travel_m", "m", 0, 10000},
-                                      {"raised_m", "m", 10, 20000}, {"raised_on_ms", "ms", 0, HOLD_MAX_MS}, {"raised_after_ms", "ms", 0, HOLD_MAX_MS},
+static const struct number rte_1[] = {{"urban_m", "m", 10, 5000},
+                                      {"rural_m", "m", 10, 5000},
+                                      {"hdop_m", "m", 0, 100},
+                                      {"hdop_unknown", "", 0, 99},
+                                      {"clear_pct", "%", 1, 100},
+                                      {"travel_m", "m", 0, 10000},
+                                      {"raised_m", "m", 10, 20000},
+                                      {"raised_on_ms", "ms", 0, HOLD_MAX_MS},
+                                      {"raised_after_ms", "ms", 0, HOLD_MAX_MS},
                                       {"confidence_pct", "%", 1, 100}};
 
 enum { GRADES = 1, GRADES_EXPRESS = 2, LIMITS = 4, RAISED = 8 };
@@ -195,7 +202,7 @@ static bool check_citations(struct reader *r, const struct jdoc_at *root)
         return jdoc_fail(r->d, &r->citations, RC_INVALID, "must be an object of at most %d citations by name", CITATIONS_MAX);
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)r->citations.value, key, value)
+    json_object_foreach(r->citations.value, key, value)
     {
         struct jdoc_at item = {&r->citations, key, 0, value};
         struct law_cite c;
@@ -347,8 +354,7 @@ static bool read_hold(struct reader *r, const struct jdoc_at *at, struct law_rul
     static const char *const known[] = {"on_ms", "on_single_ms", "off_ms", "cooldown_ms", "gap_ms", "expire_ms", "mark", NULL};
     struct jdoc_at hold;
     const char *mark;
-    if (!jdoc_get(r->d, at, "hold", &hold) || !jdoc_members(r->d, &hold, known) ||
-        !jdoc_int(r->d, &hold, "on_ms", true, 0, HOLD_MAX_MS, &t->on_ms))
+    if (!jdoc_get(r->d, at, "hold", &hold) || !jdoc_members(r->d, &hold, known) || !jdoc_int(r->d, &hold, "on_ms", true, 0, HOLD_MAX_MS, &t->on_ms))
         return false;
     t->on_single_ms = t->on_ms;
     return jdoc_int(r->d, &hold, "on_single_ms", false, t->on_ms, HOLD_MAX_MS, &t->on_single_ms) &&
@@ -383,8 +389,8 @@ static bool read_texts(struct reader *r, const struct jdoc_at *at, struct law_ru
 /* Members that this rule knows: common ones first, then what its shape has. */
 static bool check_members(struct reader *r, const struct jdoc_at *at, const struct shape *shape)
 {
-    const char *known[24] = {"word",       "title_zh", "title_en", "lead_zh", "lead_en", "effective_from", "effective_to", "checked_on", "severity",
-                             "recipients", "hold",     "cite"};
+    const char *known[24] = {"word",         "title_zh",   "title_en", "lead_zh",    "lead_en", "effective_from",
+                             "effective_to", "checked_on", "severity", "recipients", "hold",    "cite"};
     size_t n = 12;
     if (shape->numbers > 0)
         known[n++] = "params";

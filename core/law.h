@@ -14,16 +14,16 @@
 #include "rc.h"
 
 enum law_rule { /* index of a rule; LAW_RULES in all. The words (OVL-1 ...) are law_rule_word() */
-    LAW_OVL_1 = 0,
-    LAW_OVL_2,
-    LAW_OVL_3,
-    LAW_OVL_DOUBT, /* "count doubtful": what an overload with too little confidence becomes; word OVL-D */
-    LAW_SPD_1,
-    LAW_SPD_2,
-    LAW_SPD_3,
-    LAW_RTE_1,
-    LAW_SOS_1,
-    LAW_RULES,
+                LAW_OVL_1 = 0,
+                LAW_OVL_2,
+                LAW_OVL_3,
+                LAW_OVL_DOUBT, /* "count doubtful": what an overload with too little confidence becomes; word OVL-D */
+                LAW_SPD_1,
+                LAW_SPD_2,
+                LAW_SPD_3,
+                LAW_RTE_1,
+                LAW_SOS_1,
+                LAW_RULES,
 };
 
 enum law_severity { LAW_NONE = 0, LAW_INFO, LAW_LOW, LAW_MEDIUM, LAW_HIGH, LAW_CRITICAL };
@@ -57,24 +57,24 @@ enum law_ovl_1_param {
     LAW_OVL_1_MOVING_FIX_MS,  /* how old that speed may be */
 };
 enum law_ovl_3_param { /* criminal filing lines: over by per cent or by persons, per size class */
-    LAW_OVL_3_LARGE_PCT,
-    LAW_OVL_3_LARGE_PERSONS,
-    LAW_OVL_3_MEDIUM_PCT,
-    LAW_OVL_3_MEDIUM_PERSONS,
-    LAW_OVL_3_SMALL_PCT,
-    LAW_OVL_3_SMALL_PERSONS,
+                       LAW_OVL_3_LARGE_PCT,
+                       LAW_OVL_3_LARGE_PERSONS,
+                       LAW_OVL_3_MEDIUM_PCT,
+                       LAW_OVL_3_MEDIUM_PERSONS,
+                       LAW_OVL_3_SMALL_PCT,
+                       LAW_OVL_3_SMALL_PERSONS,
 };
 enum law_spd_1_param {
     LAW_SPD_1_MARGIN_KMH, /* a breach is pending above the limit, and counts from limit + max(margin_kmh, margin_pct) on */
     LAW_SPD_1_MARGIN_PCT,
-    LAW_SPD_1_CLEAR_KMH,   /* over when this much below the limit */
-    LAW_SPD_1_WARN_KMH,    /* the cab is warned this much below the limit */
-    LAW_SPD_1_FAST_PCT,    /* from this excess on fast_on_ms is the hold time */
+    LAW_SPD_1_CLEAR_KMH, /* over when this much below the limit */
+    LAW_SPD_1_WARN_KMH,  /* the cab is warned this much below the limit */
+    LAW_SPD_1_FAST_PCT,  /* from this excess on fast_on_ms is the hold time */
     LAW_SPD_1_FAST_ON_MS,
-    LAW_SPD_1_HDOP_MAX,    /* a fix with a higher hdop is not judged */
-    LAW_SPD_1_MATCH_M,     /* a bus further than this (plus match_hdop_m times hdop) from its line is on no known segment */
+    LAW_SPD_1_HDOP_MAX, /* a fix with a higher hdop is not judged */
+    LAW_SPD_1_MATCH_M,  /* a bus further than this (plus match_hdop_m times hdop) from its line is on no known segment */
     LAW_SPD_1_MATCH_HDOP_M,
-    LAW_SPD_1_BOUNDARY_M,  /* this near to a segment's end the milder of both limits counts */
+    LAW_SPD_1_BOUNDARY_M,     /* this near to a segment's end the milder of both limits counts */
     LAW_SPD_1_CONFIDENCE_PCT, /* how sure a count must be to say that pupils are aboard */
 };
 enum law_spd_2_param {
@@ -82,21 +82,21 @@ enum law_spd_2_param {
     LAW_SPD_2_RAISED_KMH, /* severity and recipients of `raised` from this speed on */
 };
 enum law_spd_3_param { /* criminal filing lines: over by per cent and at least so fast */
-    LAW_SPD_3_EXPRESS_PCT,
-    LAW_SPD_3_EXPRESS_KMH,
-    LAW_SPD_3_OTHER_PCT,
-    LAW_SPD_3_OTHER_KMH,
-    LAW_SPD_3_SPECIAL_PCT,
-    LAW_SPD_3_SPECIAL_KMH,
+                       LAW_SPD_3_EXPRESS_PCT,
+                       LAW_SPD_3_EXPRESS_KMH,
+                       LAW_SPD_3_OTHER_PCT,
+                       LAW_SPD_3_OTHER_KMH,
+                       LAW_SPD_3_SPECIAL_PCT,
+                       LAW_SPD_3_SPECIAL_KMH,
 };
 enum law_rte_1_param {
     LAW_RTE_1_URBAN_M, /* corridor where the route does not state one */
     LAW_RTE_1_RURAL_M,
-    LAW_RTE_1_HDOP_M,  /* added per unit of hdop */
+    LAW_RTE_1_HDOP_M,       /* added per unit of hdop */
     LAW_RTE_1_HDOP_UNKNOWN, /* taken for an hdop that was not reported */
-    LAW_RTE_1_CLEAR_PCT, /* back on the route inside this part of the corridor */
-    LAW_RTE_1_TRAVEL_M, /* driven since it left the corridor */
-    LAW_RTE_1_RAISED_M, /* `raised` from this distance on, held raised_on_ms */
+    LAW_RTE_1_CLEAR_PCT,    /* back on the route inside this part of the corridor */
+    LAW_RTE_1_TRAVEL_M,     /* driven since it left the corridor */
+    LAW_RTE_1_RAISED_M,     /* `raised` from this distance on, held raised_on_ms */
     LAW_RTE_1_RAISED_ON_MS,
     LAW_RTE_1_RAISED_AFTER_MS, /* or off the route for so long */
     LAW_RTE_1_CONFIDENCE_PCT,
@@ -116,13 +116,13 @@ struct law_param { /* a named number of a rule, e.g. "margin_kmh" */
  */
 struct law_limit {
     int kmh;
-    bool unposted; /* only where no sign is known */
-    bool pupils;   /* only with pupils aboard */
-    bool danger;   /* a place or weather of rule SPD-2 */
-    bool special;  /* a place or weather of the lower criminal line of SPD-3 */
-    uint32_t roads;   /* bits 1 << enum duty_road; 0 = any. Bit 0: road not known */
-    uint32_t hazards; /* enum duty_hazard */
-    uint32_t weather; /* bits 1 << enum duty_weather */
+    bool unposted;        /* only where no sign is known */
+    bool pupils;          /* only with pupils aboard */
+    bool danger;          /* a place or weather of rule SPD-2 */
+    bool special;         /* a place or weather of the lower criminal line of SPD-3 */
+    uint32_t roads;       /* bits 1 << enum duty_road; 0 = any. Bit 0: road not known */
+    uint32_t hazards;     /* enum duty_hazard */
+    uint32_t weather;     /* bits 1 << enum duty_weather */
     int visibility_max_m; /* 0 = no condition */
     const struct law_cite *cite;
 };
@@ -132,16 +132,16 @@ struct law_limit {
 
 /* One version of a rule. */
 struct law_rule_text {
-    const char *word;               /* "OVL-1" */
+    const char *word; /* "OVL-1" */
     const char *title_zh, *title_en;
-    const char *lead_zh, *lead_en;  /* "lead, not evidence" note, NULL where none is due */
-    int64_t from_ms, to_ms;         /* effective, half open */
-    const char *checked_on;         /* "2026-11-22": when somebody last read the source */
-    enum law_severity severity;     /* where no grade applies */
+    const char *lead_zh, *lead_en; /* "lead, not evidence" note, NULL where none is due */
+    int64_t from_ms, to_ms;        /* effective, half open */
+    const char *checked_on;        /* "2026-11-22": when somebody last read the source */
+    enum law_severity severity;    /* where no grade applies */
     uint32_t to;
     int64_t on_ms, on_single_ms, off_ms, cooldown_ms; /* hold times of the episode; on_single_ms: one source only */
-    int64_t gap_ms;    /* two inputs further apart than this are not one stretch of time; 0 = inputs hold until the next one */
-    int64_t expire_ms; /* an open episode without any input for so long ends; 0 = never */
+    int64_t gap_ms;                    /* two inputs further apart than this are not one stretch of time; 0 = inputs hold until the next one */
+    int64_t expire_ms;                 /* an open episode without any input for so long ends; 0 = never */
     enum law_severity raised_severity; /* the second step of RTE-1 and SPD-2; LAW_NONE elsewhere */
     uint32_t raised_to;
     const struct law_cite *cite;

@@ -92,7 +92,9 @@ static struct rules_finding *add(struct step *s, enum rules_ladder ladder, enum 
                                 .lon_e7 = b->fix_ms != 0 ? b->fix.lon_e7 : EVENT_UNKNOWN,
                                 .fix_ms = b->fix_ms,
                                 .pupils = s->view.persons.pupils,
-                                .input_ms = counts ? s->view.persons.time_ms : ladder == RULES_SOS ? b->inputs_ms : b->fix_ms};
+                                .input_ms = counts                ? s->view.persons.time_ms
+                                            : ladder == RULES_SOS ? b->inputs_ms
+                                                                  : b->fix_ms};
     return f;
 }
 

@@ -26,7 +26,8 @@
 #define RULES_OUT_MAX (2 * LAW_RULES) /* most findings one event can make */
 
 enum rules_change {
-    RULES_WARNED = 1, /* cab only (RULES_OPENED ends it without RULES_CALMED): nearing a breach, or a breach before its hold time (bus still at the stop); never stored nor sent */
+    RULES_WARNED = 1, /* cab only, never stored nor sent: nearing a breach, or a breach before its hold time (bus still at the stop). RULES_OPENED
+                         ends it without RULES_CALMED */
     RULES_OPENED,
     RULES_RAISED, /* worse than before: same id */
     RULES_CLOSED,
@@ -34,26 +35,26 @@ enum rules_change {
 };
 
 struct rules_finding {
-    uint64_t id; /* of the episode: 64-bit FNV-1a over vehicle id, 0, first rule word of the ladder, 0, began_ms (8 bytes, lowest first), so
-                    that bus and server derive the same one. 0 for RULES_WARNED and RULES_CALMED */
+    uint64_t id;      /* of the episode: 64-bit FNV-1a over vehicle id, 0, first rule word of the ladder, 0, began_ms (8 bytes, lowest first), so
+                         that bus and server derive the same one. 0 for RULES_WARNED and RULES_CALMED */
     uint8_t change;   /* enum rules_change */
     uint8_t rule;     /* enum law_rule */
     uint8_t severity; /* enum law_severity, worst so far */
     bool criminal_lead;
-    int16_t points;     /* -1 = none in law */
+    int16_t points;         /* -1 = none in law */
     int16_t confidence_pct; /* of the leading input, -1 = not applicable */
     uint8_t sources;
-    uint8_t source;     /* rule's leading input: enum event_count_source for counts, 0 = GNSS */
-    uint32_t to;        /* enum law_to */
-    double value, limit; /* persons, km/h or metres: unit by rules_unit(); SOS: 1 and 0 */
-    double over_pct;    /* NAN where it means nothing */
-    int64_t began_ms;   /* first event of the breach (pending) */
+    uint8_t source;                          /* rule's leading input: enum event_count_source for counts, 0 = GNSS */
+    uint32_t to;                             /* enum law_to */
+    double value, limit;                     /* persons, km/h or metres: unit by rules_unit(); SOS: 1 and 0 */
+    double over_pct;                         /* NAN where it means nothing */
+    int64_t began_ms;                        /* first event of the breach (pending) */
     int64_t opened_ms, raised_ms, closed_ms; /* 0 = not yet. When the hold time was over, which may be before time_ms */
-    int64_t time_ms;    /* of the event that made this change */
-    int32_t lat_e7, lon_e7; /* EVENT_UNKNOWN without a position */
-    int64_t fix_ms;     /* age of that position = time_ms - fix_ms; 0 = none */
-    int32_t pupils;     /* aboard, EVENT_UNKNOWN */
-    int64_t input_ms;   /* event time of the leading input */
+    int64_t time_ms;                         /* of the event that made this change */
+    int32_t lat_e7, lon_e7;                  /* EVENT_UNKNOWN without a position */
+    int64_t fix_ms;                          /* age of that position = time_ms - fix_ms; 0 = none */
+    int32_t pupils;                          /* aboard, EVENT_UNKNOWN */
+    int64_t input_ms;                        /* event time of the leading input */
 };
 
 /* The memory of one bus. Plain data: all-zero is a valid start, memcpy is a snapshot. */
@@ -75,8 +76,8 @@ struct rules_episode {
     struct rules_rung rung[RULES_RUNGS];
     int16_t points;
     uint8_t rule, severity, to, criminal; /* worst so far */
-    uint8_t table;          /* which grades the rungs were judged by */
-    uint8_t quiet_severity; /* of the episode before */
+    uint8_t table;                        /* which grades the rungs were judged by */
+    uint8_t quiet_severity;               /* of the episode before */
 };
 struct rules_memory {
     uint8_t state[RULES_LADDERS];  /* enum rules_state */

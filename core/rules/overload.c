@@ -35,6 +35,18 @@ static int64_t filing_line(const struct law_rule_text *t, enum duty_size size, i
     return by_pct < persons ? by_pct : persons;
 }
 
+static struct rules_rung_now graded(enum law_rule rule, const struct law_rule_text *t, int64_t excess, int64_t rated, bool single)
+{
+    const struct law_grade *g = &t->grade[0];
+    return (struct rules_rung_now){.holds = reaches(g, excess, rated),
+                                   .opens = true,
+                                   .rule = (uint8_t)rule,
+                                   .severity = (uint8_t)g->severity,
+                                   .points = (int16_t)g->points,
+                                   .to = g->to,
+                                   .hold_ms = single ? t->on_single_ms : t->on_ms};
+}
+
 void rules_overload(const struct rules_view *w, struct rules_verdict *out)
 {
     const struct law_rule_text *t = w->text[LAW_OVL_1];
@@ -56,36 +68,27 @@ void rules_overload(const struct rules_view *w, struct rules_verdict *out)
         return;
     out->truth = RULES_TRUE;
     bool single = p->sources < 2;
-    const struct law_grade *grade = &t->grade[0];
-    out->rung[out->rungs++] = (struct rules_rung_now){.holds = reaches(grade, excess, rated),
-                                                      .opens = true,
-                                                      .rule = LAW_OVL_1,
-                                                      .severity = (uint8_t)grade->severity,
-                                                      .points = (int16_t)grade->points,
-                                                      .to = grade->to,
-                                                      .hold_ms = single ? t->on_single_ms : t->on_ms};
+    out->rungs = 3;
+    out->rung[0] = graded(LAW_OVL_1, t, excess, rated, single);
     const struct law_rule_text *t2 = w->text[LAW_OVL_2], *t3 = w->text[LAW_OVL_3];
-    const struct law_grade *grade2 = t2 == NULL ? NULL : &t2->grade[0];
-    out->rung[out->rungs++] = grade2 == NULL ? (struct rules_rung_now){0}
-                                             : (struct rules_rung_now){.holds = reaches(grade2, excess, rated),
-                                                                       .opens = true,
-                                                                       .rule = LAW_OVL_2,
-                                                                       .severity = (uint8_t)grade2->severity,
-                                                                       .points = (int16_t)grade2->points,
-                                                                       .to = grade2->to,
-                                                                       .hold_ms = single ? t2->on_single_ms : t2->on_ms};
+    out->rung[1] = (struct rules_rung_now){0};
+    if (t2 != NULL)
+        out->rung[1] = graded(LAW_OVL_2, t2, excess, rated, single);
+    out->rung[2] = (struct rules_rung_now){0};
     if (t3 == NULL)
         return;
     int64_t line = filing_line(t3, w->v->size, rated);
-    int points = line == INT64_MAX ? -1 : grade2 != NULL && reaches(grade2, line, rated) ? grade2->points : grade->points;
-    out->rung[out->rungs++] = (struct rules_rung_now){.holds = excess >= line,
-                                                      .opens = true,
-                                                      .criminal = true,
-                                                      .rule = LAW_OVL_3,
-                                                      .severity = (uint8_t)t3->severity,
-                                                      .points = (int16_t)points,
-                                                      .to = t3->to,
-                                                      .hold_ms = single ? t3->on_single_ms : t3->on_ms};
+    if (excess < line)
+        return;
+    const struct law_grade *grade = t2 != NULL && reaches(&t2->grade[0], line, rated) ? &t2->grade[0] : &t->grade[0];
+    out->rung[2] = (struct rules_rung_now){.holds = true,
+                                           .opens = true,
+                                           .criminal = true,
+                                           .rule = LAW_OVL_3,
+                                           .severity = (uint8_t)t3->severity,
+                                           .points = (int16_t)grade->points,
+                                           .to = t3->to,
+                                           .hold_ms = single ? t3->on_single_ms : t3->on_ms};
 }
 
 /* OVL-D: at least one source says overload, but they are too unsure to say it of the bus. */

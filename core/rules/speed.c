@@ -6,8 +6,8 @@
 
 /* A limit with what it was made of. */
 struct limit {
-    int kmh;      /* INT_MAX = none */
-    bool stated;  /* road class or sign known: not only what holds everywhere */
+    int kmh;     /* INT_MAX = none */
+    bool stated; /* road class or sign known: not only what holds everywhere */
     bool danger, special, express;
 };
 
@@ -23,13 +23,15 @@ static bool applies(const struct law_limit *l, enum duty_road road, bool posted,
 static struct limit limit_on(const struct law_rule_text *t, const struct duty_segment *s, bool loaded, uint32_t weather, int visibility_m)
 {
     enum duty_road road = s == NULL ? DUTY_ROAD_UNKNOWN : s->road;
-    bool posted = s != NULL && s->posted_kmh > 0;
-    struct limit r = {.kmh = posted ? s->posted_kmh : INT_MAX,
+    uint32_t hazards = s == NULL ? 0 : s->hazards;
+    int posted_kmh = s == NULL ? 0 : s->posted_kmh;
+    bool posted = posted_kmh > 0;
+    struct limit r = {.kmh = posted ? posted_kmh : INT_MAX,
                       .stated = posted || road != DUTY_ROAD_UNKNOWN,
                       .express = road == DUTY_ROAD_EXPRESSWAY || road == DUTY_ROAD_URBAN_EXPRESSWAY};
     for (size_t i = 0; i < t->limits; i++) {
         const struct law_limit *l = &t->limit[i];
-        if (!applies(l, road, posted, s == NULL ? 0 : s->hazards, loaded, weather, visibility_m))
+        if (!applies(l, road, posted, hazards, loaded, weather, visibility_m))
             continue;
         r.kmh = l->kmh < r.kmh ? l->kmh : r.kmh;
         r.danger = r.danger || l->danger;
@@ -105,7 +107,8 @@ static int points_at(const struct law_grade *g, size_t n, double pct)
 }
 
 /* Rung of the criminal filing line, which needs both an excess and a speed. Speeds in 0.01 km/h. */
-static struct rules_rung_now filing_line(const struct law_rule_text *t, const struct limit *l, const struct law_grade *g, size_t n, int64_t v, int64_t lim)
+static struct rules_rung_now filing_line(const struct law_rule_text *t, const struct limit *l, const struct law_grade *g, size_t n, int64_t v,
+                                         int64_t lim)
 {
     int i = l->special ? LAW_SPD_3_SPECIAL_PCT : l->express ? LAW_SPD_3_EXPRESS_PCT : LAW_SPD_3_OTHER_PCT;
     double pct = t->param[i].value, kmh = t->param[i + 1].value;

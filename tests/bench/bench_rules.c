@@ -99,7 +99,9 @@ static struct duty_set *make_duty(int segments, double length_m)
     char *json = malloc(cap), why[256] = "";
     if (json == NULL)
         exit(1);
-    n += (size_t)sprintf(json + n, "{\"format\":\"schoolward.duty.1\",\"routes\":[{\"id\":\"r\",\"name_zh\":\"r\",\"name_en\":\"r\",\"rural\":true,\"stops\":[],\"line\":[");
+    n += (size_t)sprintf(
+        json + n,
+        "{\"format\":\"schoolward.duty.1\",\"routes\":[{\"id\":\"r\",\"name_zh\":\"r\",\"name_en\":\"r\",\"rural\":true,\"stops\":[],\"line\":[");
     double step_m = length_m / segments;
     for (int i = 0; i <= segments; i++) { /* a square wave with 50 km sides, so that the line stays in one county */
         double at = i * step_m, row = floor(at / 50000), in_row = at - row * 50000;
@@ -110,8 +112,9 @@ static struct duty_set *make_duty(int segments, double length_m)
     for (int i = 0; i < segments; i++)
         n += (size_t)sprintf(json + n, "%s{\"from_m\":%.3f,\"to_m\":%.3f,\"posted_kmh\":%d,\"road\":\"rural_multi\"}", i > 0 ? "," : "", i * step_m,
                              (i + 1) * step_m, i % 2 ? 60 : 70);
-    sprintf(json + n, "]}],\"vehicles\":[{\"id\":\"bus\",\"plate\":\"p\",\"gateway\":\"g\",\"staff\":2,\"staff_uncounted\":1,\"rated\":{\"total\":40},"
-                      "\"size\":\"large\",\"routes\":[{\"route\":\"r\"}]}]}");
+    sprintf(json + n,
+            "]}],\"vehicles\":[{\"id\":\"bus\",\"plate\":\"p\",\"gateway\":\"g\",\"staff\":2,\"staff_uncounted\":1,\"rated\":{\"total\":40},"
+            "\"size\":\"large\",\"routes\":[{\"route\":\"r\"}]}]}");
     struct duty_set *set = NULL;
     if (duty_read(json, strlen(json), &set, why, sizeof why) != RC_OK) {
         fprintf(stderr, "%s\n", why);

@@ -21,8 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (duty_vehicle_by_id(s, v->id) != v || duty_vehicle_of_gateway(s, v->gateway) != v || v->staff < 1 || v->staff_uncounted > v->staff)
             abort();
         for (size_t k = 0; k < v->assignments; k++)
-            if (v->assignment[k].route >= s->routes ||
-                duty_route_at(s, v, v->assignment[k].from_ms) != &s->route[v->assignment[k].route])
+            if (v->assignment[k].route >= s->routes || duty_route_at(s, v, v->assignment[k].from_ms) != &s->route[v->assignment[k].route])
                 abort();
         (void)duty_permit_at(v, 1000);
     }

@@ -1,4 +1,5 @@
-/* The rules: any bytes as a bus's day (tests/unit/core/stream.h); whatever happens, episodes are well formed, and a doubled event tells nothing new. */
+/* The rules: any bytes as a bus's day (tests/unit/core/stream.h); whatever happens, episodes are well formed, and a doubled event tells nothing new.
+ */
 #include "tests/unit/core/stream.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -7,8 +8,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct scene *s;
     if (s == NULL)
-        s = scene_new("\"rated\":{\"total\":40},\"size\":\"large\",\"permits\":[{\"from_ms\":1795380600000,\"to_ms\":1795380900000,\"reason\":\"works\"}]",
-                      ",\"weather_orders\":[{\"kind\":\"ice_mud\",\"from_ms\":1795381000000,\"to_ms\":1795381200000}]");
+        s = scene_new(
+            "\"rated\":{\"total\":40},\"size\":\"large\",\"permits\":[{\"from_ms\":1795380600000,\"to_ms\":1795380900000,\"reason\":\"works\"}]",
+            ",\"weather_orders\":[{\"kind\":\"ice_mud\",\"from_ms\":1795381000000,\"to_ms\":1795381200000}]");
     memset(&s->bus, 0, sizeof s->bus);
     memset(&s->mem, 0, sizeof s->mem);
     s->now_ms = SCENE_T0;

@@ -18,14 +18,14 @@
 
 /* Stretches of the road: 10 km each. */
 enum scene_place {
-    SCENE_CITY_60 = 0,    /* city, several lanes, sign 60 */
-    SCENE_EXPRESSWAY = 1, /* no sign */
-    SCENE_POSTED_70 = 2,  /* rural, sign 70 */
-    SCENE_BEND = 3,       /* rural, no sign, sharp bend */
-    SCENE_NO_LINE = 4,    /* rural, no centre line, no sign */
-    SCENE_NOTHING = 5,    /* no segment */
-    SCENE_CITY_50 = 6,    /* city, one lane, no sign */
-    SCENE_STEEP = 7,      /* rural, sign 40, steep */
+    SCENE_CITY_60 = 0,       /* city, several lanes, sign 60 */
+    SCENE_EXPRESSWAY = 1,    /* no sign */
+    SCENE_POSTED_70 = 2,     /* rural, sign 70 */
+    SCENE_BEND = 3,          /* rural, no sign, sharp bend */
+    SCENE_NO_LINE = 4,       /* rural, no centre line, no sign */
+    SCENE_NOTHING = 5,       /* no segment */
+    SCENE_CITY_50 = 6,       /* city, one lane, no sign */
+    SCENE_STEEP = 7,         /* rural, sign 40, steep */
     SCENE_URBAN_EXPRESS = 8, /* sign 80 */
     SCENE_PLACES = 9,
 };
@@ -89,7 +89,8 @@ static inline struct scene *scene_new(const char *vehicle, const char *rest)
              "{\"from_m\":60000,\"to_m\":70000,\"road\":\"city_one_lane\"},"
              "{\"from_m\":70000,\"to_m\":80000,\"posted_kmh\":40,\"road\":\"rural_multi\",\"hazards\":[\"steep\"]},"
              "{\"from_m\":80000,\"to_m\":90000,\"posted_kmh\":80,\"road\":\"urban_expressway\"}]}],"
-             "\"vehicles\":[{\"id\":\"bus-1\",\"plate\":\"P1\",\"gateway\":\"g1\",\"staff\":2,\"staff_uncounted\":1,\"routes\":[{\"route\":\"r\"}],%s}]%s}",
+             "\"vehicles\":[{\"id\":\"bus-1\",\"plate\":\"P1\",\"gateway\":\"g1\",\"staff\":2,\"staff_uncounted\":1,\"routes\":[{\"route\":\"r\"}],%"
+             "s}]%s}",
              113.0 + east, vehicle, rest);
     if (s == NULL || duty_read(json, strlen(json), &s->set, why, sizeof why) != RC_OK) {
         fprintf(stderr, "%s\n", why);

@@ -16,10 +16,10 @@ static inline void stream_broken(const char *what, const struct rules_finding *f
             (long long)f->raised_ms, (long long)f->closed_ms, (long long)f->time_ms);
     abort();
 }
-#define STREAM_HOLDS(c, f)                \
-    do {                                  \
-        if (!(c))                         \
-            stream_broken(#c, (f));       \
+#define STREAM_HOLDS(c, f)                                                                                                                           \
+    do {                                                                                                                                             \
+        if (!(c))                                                                                                                                    \
+            stream_broken(#c, (f));                                                                                                                  \
     } while (0)
 
 /* The next event; time mostly runs forward, sometimes an event is late or comes twice. */
@@ -62,7 +62,8 @@ static inline struct event stream_event(struct scene *s, const uint8_t p[STREAM_
     case 4:
     case 5:
         e.kind = EVENT_COUNT;
-        e.count = (struct event_count){.source = (uint8_t)(1 + p[2] % 4), .door = p[2] >> 6, .confidence_pct = p[4] % 101, .flags = p[4] > 240 ? p[4] & 7 : 0};
+        e.count = (struct event_count){
+            .source = (uint8_t)(1 + p[2] % 4), .door = p[2] >> 6, .confidence_pct = p[4] % 101, .flags = p[4] > 240 ? p[4] & 7 : 0};
         e.count.boarded = p[3] % 70;
         e.count.alighted = p[2] >> 6 == 3 ? p[3] / 3 : 0;
         e.count.aboard = p[3] == 255 || e.count.source == EVENT_COUNT_DOOR ? EVENT_UNKNOWN : p[3] % 70;
@@ -88,7 +89,11 @@ struct stream_state {
 
 static inline int stream_ladder(uint8_t rule)
 {
-    return rule <= LAW_OVL_3 ? RULES_OVERLOAD : rule == LAW_OVL_DOUBT ? RULES_DOUBT : rule <= LAW_SPD_3 ? RULES_SPEED : rule == LAW_RTE_1 ? RULES_ROUTE : RULES_SOS;
+    return rule <= LAW_OVL_3       ? RULES_OVERLOAD
+           : rule == LAW_OVL_DOUBT ? RULES_DOUBT
+           : rule <= LAW_SPD_3     ? RULES_SPEED
+           : rule == LAW_RTE_1     ? RULES_ROUTE
+                                   : RULES_SOS;
 }
 
 static inline void stream_check(struct stream_state *st, const struct scene *s, const struct rules_finding *f, size_t n)
@@ -130,9 +135,11 @@ static inline void stream_check(struct stream_state *st, const struct scene *s, 
                 STREAM_HOLDS(f->pupils != EVENT_UNKNOWN, f);
         } else {
             STREAM_HOLDS(st->open[l] && f->id == was->id && f->began_ms == was->began_ms && f->opened_ms == was->opened_ms, f);
-            STREAM_HOLDS(f->severity >= was->severity && f->points >= was->points && f->rule >= was->rule && f->criminal_lead >= was->criminal_lead, f);
+            STREAM_HOLDS(f->severity >= was->severity && f->points >= was->points && f->rule >= was->rule && f->criminal_lead >= was->criminal_lead,
+                         f);
             if (f->change == RULES_RAISED)
-                STREAM_HOLDS(f->severity > was->severity || f->points > was->points || f->rule > was->rule || f->criminal_lead > was->criminal_lead, f);
+                STREAM_HOLDS(f->severity > was->severity || f->points > was->points || f->rule > was->rule || f->criminal_lead > was->criminal_lead,
+                             f);
             else {
                 STREAM_HOLDS(f->change == RULES_CLOSED && f->closed_ms >= f->opened_ms && f->raised_ms == was->raised_ms, f);
                 STREAM_HOLDS(f->value == was->value && f->limit == was->limit && f->severity == was->severity, f);

@@ -25,7 +25,11 @@ static struct event fix_at(int64_t time_ms, double lat, double lon, double mps, 
 static struct event count_at(int64_t time_ms, int source, int door, int in, int out, int pct)
 {
     struct event e = {.time_ms = time_ms, .kind = EVENT_COUNT};
-    e.count = (struct event_count){.source = (uint8_t)source, .door = (uint8_t)door, .confidence_pct = (uint8_t)pct, .boarded = in, .alighted = out,
+    e.count = (struct event_count){.source = (uint8_t)source,
+                                   .door = (uint8_t)door,
+                                   .confidence_pct = (uint8_t)pct,
+                                   .boarded = in,
+                                   .alighted = out,
                                    .aboard = source == EVENT_COUNT_DOOR ? EVENT_UNKNOWN : in};
     return e;
 }
@@ -270,7 +274,7 @@ static void test_freshness(void **state)
     static const struct {
         int64_t age_ms;
         enum bus_freshness f;
-    } c[] = {{-5000, BUS_FRESH}, {0, BUS_FRESH},       {30000, BUS_FRESH},  {30001, BUS_DELAYED},
+    } c[] = {{-5000, BUS_FRESH},    {0, BUS_FRESH},      {30000, BUS_FRESH},  {30001, BUS_DELAYED},
              {120000, BUS_DELAYED}, {120001, BUS_STALE}, {600000, BUS_STALE}, {600001, BUS_OFFLINE}};
     for (size_t i = 0; i < sizeof c / sizeof *c; i++)
         assert_int_equal(bus_freshness(&b, 100000 + c[i].age_ms, true, NULL), c[i].f);
@@ -289,9 +293,9 @@ static void test_freshness(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fix_order),     cmocka_unit_test(test_jitter_is_no_path), cmocka_unit_test(test_route_match),
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_doors_tally),       cmocka_unit_test(test_sources_agree),
-        cmocka_unit_test(test_camera_grows_old), cmocka_unit_test(test_doors_open),      cmocka_unit_test(test_freshness),
+        cmocka_unit_test(test_fix_order),        cmocka_unit_test(test_jitter_is_no_path), cmocka_unit_test(test_route_match),
+        cmocka_unit_test(test_there_and_back),   cmocka_unit_test(test_doors_tally),       cmocka_unit_test(test_sources_agree),
+        cmocka_unit_test(test_camera_grows_old), cmocka_unit_test(test_doors_open),        cmocka_unit_test(test_freshness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,10 +12,10 @@
 
 #include "core/duty.h"
 
-#define LINE   "\"line\":[[113.0,23.0],[113.01,23.0],[113.02,23.0]]"
-#define STOPS  "\"stops\":[{\"id\":\"s1\",\"name_zh\":\"甲\",\"name_en\":\"A\",\"lat\":23.0,\"lon\":113.0,\"offset_s\":0}]"
-#define ROUTE  "{\"id\":\"r1\",\"name_zh\":\"一\",\"name_en\":\"One\",\"rural\":false," LINE "," STOPS "}"
-#define BUS    "\"id\":\"b1\",\"plate\":\"粤A1\",\"gateway\":\"g1\",\"staff\":2,\"staff_uncounted\":1"
+#define LINE      "\"line\":[[113.0,23.0],[113.01,23.0],[113.02,23.0]]"
+#define STOPS     "\"stops\":[{\"id\":\"s1\",\"name_zh\":\"甲\",\"name_en\":\"A\",\"lat\":23.0,\"lon\":113.0,\"offset_s\":0}]"
+#define ROUTE     "{\"id\":\"r1\",\"name_zh\":\"一\",\"name_en\":\"One\",\"rural\":false," LINE "," STOPS "}"
+#define BUS       "\"id\":\"b1\",\"plate\":\"粤A1\",\"gateway\":\"g1\",\"staff\":2,\"staff_uncounted\":1"
 #define DOC(r, v) "{\"format\":\"schoolward.duty.1\",\"routes\":[" r "],\"vehicles\":[" v "]}"
 
 static struct duty_set *must_read(const char *json)
@@ -112,8 +112,7 @@ static void test_finding_vehicles(void **state)
     assert_non_null(json);
     size_t n = (size_t)sprintf(json, "{\"format\":\"schoolward.duty.1\",\"routes\":[],\"vehicles\":[");
     for (int i = 0; i < N; i++) /* neither ids nor gateways in sorted order */
-        n += (size_t)sprintf(json + n,
-                             "%s{\"id\":\"b%d\",\"plate\":\"P%d\",\"gateway\":\"g%d\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}",
+        n += (size_t)sprintf(json + n, "%s{\"id\":\"b%d\",\"plate\":\"P%d\",\"gateway\":\"g%d\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}",
                              i > 0 ? "," : "", (i * 7919) % N, i, (i * 104729) % N);
     strcpy(json + n, "]}");
     struct duty_set *s = must_read(json);
@@ -161,7 +160,8 @@ static void test_segments(void **state)
     (void)state;
     struct duty_set *s = must_read(DOC("{\"id\":\"r1\",\"name_zh\":\"一\",\"name_en\":\"One\",\"rural\":false," LINE
                                        ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":100,\"posted_kmh\":40},"
-                                       "{\"from_m\":100,\"to_m\":200},{\"from_m\":300,\"to_m\":400,\"hazards\":[\"steep\",\"water\"]}]}", ""));
+                                       "{\"from_m\":100,\"to_m\":200},{\"from_m\":300,\"to_m\":400,\"hazards\":[\"steep\",\"water\"]}]}",
+                                       ""));
     const struct duty_route *r = &s->route[0];
     assert_ptr_equal(duty_segment_at(r, 0), &r->segment[0]);
     assert_ptr_equal(duty_segment_at(r, 99.999), &r->segment[0]);
@@ -188,7 +188,8 @@ static void test_stops_there_and_back(void **state)
             "{\"id\":\"b\",\"name_zh\":\"b\",\"name_en\":\"b\",\"lat\":23.0,\"lon\":113.01,\"offset_s\":60},"
             "{\"id\":\"c\",\"name_zh\":\"c\",\"name_en\":\"c\",\"lat\":23.0,\"lon\":113.02,\"offset_s\":120},"
             "{\"id\":\"d\",\"name_zh\":\"d\",\"name_en\":\"d\",\"lat\":23.0,\"lon\":113.01,\"offset_s\":180},"
-            "{\"id\":\"e\",\"name_zh\":\"e\",\"name_en\":\"e\",\"lat\":23.0,\"lon\":113.0,\"offset_s\":180}]}", ""));
+            "{\"id\":\"e\",\"name_zh\":\"e\",\"name_en\":\"e\",\"lat\":23.0,\"lon\":113.0,\"offset_s\":180}]}",
+            ""));
     const struct duty_route *r = &s->route[0];
     double quarter = geo_line_length_m(r->line) / 4;
     for (int i = 0; i < 5; i++)
@@ -214,7 +215,7 @@ static void test_order_strictest(void **state)
 static void test_wrong_documents(void **state)
 {
     (void)state;
-#define R(members) "{\"id\":\"r1\",\"name_zh\":\"一\",\"name_en\":\"One\",\"rural\":false," members "}"
+#define R(members)      "{\"id\":\"r1\",\"name_zh\":\"一\",\"name_en\":\"One\",\"rural\":false," members "}"
 #define S(id, lon, off) "{\"id\":\"" id "\",\"name_zh\":\"x\",\"name_en\":\"x\",\"lat\":23.0,\"lon\":" lon ",\"offset_s\":" off "}"
     static const struct {
         const char *json;
@@ -239,7 +240,8 @@ static void test_wrong_documents(void **state)
         {DOC(R("\"line\":[[113,23],[113,23,5]],\"stops\":[]"), ""), RC_RANGE, "routes[0].line[1]: has 3 elements"},
         {DOC(R("\"line\":[[113,23],[\"113\",23]],\"stops\":[]"), ""), RC_INVALID, "routes[0].line[1][0]: is a text"},
         {DOC(R(LINE), ""), RC_INVALID, "routes[0].stops: missing"},
-        {DOC(R(LINE ",\"stops\":[" S("s", "113.0", "0") "," S("s", "113.01", "9") "]"), ""), RC_INVALID, "routes[0].stops[1].id: \"s\" is used twice"},
+        {DOC(R(LINE ",\"stops\":[" S("s", "113.0", "0") "," S("s", "113.01", "9") "]"), ""), RC_INVALID,
+         "routes[0].stops[1].id: \"s\" is used twice"},
         {DOC(R(LINE ",\"stops\":[" S("s", "113.03", "0") "]"), ""), RC_RANGE, "routes[0].stops[0]: 1024 m from the line"},
         {DOC(R(LINE ",\"stops\":[" S("s", "114.0", "0") "]"), ""), RC_RANGE, "routes[0].stops[0]: "},
         {DOC(R(LINE ",\"stops\":[" S("a", "113.0", "9") "," S("b", "113.01", "8") "]"), ""), RC_INVALID, "routes[0].stops[1]: offset_s 8 is less"},
@@ -249,7 +251,8 @@ static void test_wrong_documents(void **state)
         {DOC(R(LINE ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":9},{\"from_m\":8,\"to_m\":20}]"), ""), RC_INVALID,
          "routes[0].segments[1]: from_m 8 lies before"},
         {DOC(R(LINE ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":9000}]"), ""), RC_RANGE, "routes[0].segments[0].to_m: is 9000"},
-        {DOC(R(LINE ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":9,\"posted_kmh\":0}]"), ""), RC_RANGE, "routes[0].segments[0].posted_kmh: is 0"},
+        {DOC(R(LINE ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":9,\"posted_kmh\":0}]"), ""), RC_RANGE,
+         "routes[0].segments[0].posted_kmh: is 0"},
         {DOC(R(LINE ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":9,\"posted_kmh\":40.5}]"), ""), RC_INVALID,
          "routes[0].segments[0].posted_kmh: is a number"},
         {DOC(R(LINE ",\"stops\":[],\"segments\":[{\"from_m\":0,\"to_m\":9,\"road\":\"street\"}]"), ""), RC_INVALID,
@@ -261,8 +264,8 @@ static void test_wrong_documents(void **state)
         {DOC("", "{" BUS "}"), RC_INVALID, "vehicles[0].routes: missing"},
         {DOC("", "{" BUS ",\"routes\":[{\"route\":\"r9\"}]}"), RC_INVALID, "vehicles[0].routes[0].route: \"r9\" is no route"},
         {DOC("", "{" BUS ",\"routes\":[]},{" BUS ",\"routes\":[]}"), RC_INVALID, "vehicles[1].id: \"b1\" is used twice"},
-        {DOC("", "{" BUS ",\"routes\":[]},{\"id\":\"b2\",\"plate\":\"x\",\"gateway\":\"g1\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}"), RC_INVALID,
-         "vehicles[1].gateway: \"g1\" is used twice"},
+        {DOC("", "{" BUS ",\"routes\":[]},{\"id\":\"b2\",\"plate\":\"x\",\"gateway\":\"g1\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}"),
+         RC_INVALID, "vehicles[1].gateway: \"g1\" is used twice"},
         {DOC(ROUTE, "{" BUS ",\"routes\":[{\"route\":\"r1\"},{\"route\":\"r1\",\"from_ms\":5,\"to_ms\":6}]}"), RC_INVALID,
          "vehicles[0].routes: two windows overlap"},
         {DOC(ROUTE, "{" BUS ",\"routes\":[{\"route\":\"r1\",\"from_ms\":6,\"to_ms\":6}]}"), RC_RANGE, "vehicles[0].routes[0]: from_ms is not before"},
@@ -272,7 +275,8 @@ static void test_wrong_documents(void **state)
         {DOC("", "{" BUS ",\"routes\":[],\"size\":\"huge\"}"), RC_INVALID, "vehicles[0].size: unknown word \"huge\""},
         {DOC("", "{\"id\":\"b\",\"plate\":\"x\",\"gateway\":\"g\",\"staff\":1,\"staff_uncounted\":2,\"routes\":[]}"), RC_RANGE,
          "vehicles[0].staff_uncounted: is 2: must be 0 to 1"},
-        {DOC("", "{\"id\":\"b\",\"plate\":\"\",\"gateway\":\"g\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}"), RC_INVALID, "vehicles[0].plate: is empty"},
+        {DOC("", "{\"id\":\"b\",\"plate\":\"\",\"gateway\":\"g\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}"), RC_INVALID,
+         "vehicles[0].plate: is empty"},
         {DOC("", "{\"id\":\"b\",\"plate\":\"a\\nb\",\"gateway\":\"g\",\"staff\":1,\"staff_uncounted\":0,\"routes\":[]}"), RC_INVALID,
          "vehicles[0].plate: has a control character"},
         {DOC("", "{" BUS ",\"routes\":[],\"secret_sha256\":\"abc\"}"), RC_RANGE, "vehicles[0].secret_sha256: has 3 bytes"},
@@ -280,8 +284,8 @@ static void test_wrong_documents(void **state)
          "vehicles[0].secret_sha256: is not hexadecimal"},
         {DOC("", "{" BUS ",\"routes\":[],\"permits\":[{\"from_ms\":1,\"to_ms\":2,\"reason\":\"lunch\"}]}"), RC_INVALID,
          "vehicles[0].permits[0].reason: unknown word \"lunch\""},
-        {"{\"format\":\"schoolward.duty.1\",\"routes\":[],\"vehicles\":[],\"weather_orders\":[{\"kind\":\"fog\",\"from_ms\":1,\"to_ms\":2}]}", RC_INVALID,
-         "weather_orders[0].kind: unknown word \"fog\""},
+        {"{\"format\":\"schoolward.duty.1\",\"routes\":[],\"vehicles\":[],\"weather_orders\":[{\"kind\":\"fog\",\"from_ms\":1,\"to_ms\":2}]}",
+         RC_INVALID, "weather_orders[0].kind: unknown word \"fog\""},
         {"{\"format\":\"schoolward.duty.1\",\"routes\":[],\"vehicles\":[],\"weather_orders\":[{\"kind\":\"ice_mud\",\"to_ms\":2}]}", RC_INVALID,
          "weather_orders[0].from_ms: missing"},
     };
@@ -308,9 +312,10 @@ static void test_short_why(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documented_example), cmocka_unit_test(test_finding_vehicles),     cmocka_unit_test(test_routes_by_time),
-        cmocka_unit_test(test_segments),           cmocka_unit_test(test_stops_there_and_back), cmocka_unit_test(test_order_strictest),
-        cmocka_unit_test(test_wrong_documents),    cmocka_unit_test(test_short_why),
+        cmocka_unit_test(test_documented_example),   cmocka_unit_test(test_finding_vehicles),
+        cmocka_unit_test(test_routes_by_time),       cmocka_unit_test(test_segments),
+        cmocka_unit_test(test_stops_there_and_back), cmocka_unit_test(test_order_strictest),
+        cmocka_unit_test(test_wrong_documents),      cmocka_unit_test(test_short_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,8 +214,8 @@ static void test_wrong_packs(void **state)
 /* Members that may be left out, everywhere in a pack. */
 static bool optional(const char *key)
 {
-    static const char *const words[] = {"effective_to", "on_single_ms", "gap_ms", "expire_ms", "unposted", "pupils", "danger",
-                                        "special",      "roads",        "hazards", "weather",  "visibility_max_m"};
+    static const char *const words[] = {"effective_to", "on_single_ms", "gap_ms", "expire_ms", "unposted", "pupils",
+                                        "danger",       "special",      "roads",  "hazards",   "weather",  "visibility_max_m"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i], key) == 0)
             return true;
@@ -325,8 +325,11 @@ static void test_numbers_come_from_the_pack(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shipped_pack), cmocka_unit_test(test_versions),     cmocka_unit_test(test_wrong_packs),
-        cmocka_unit_test(test_every_damage), cmocka_unit_test(test_numbers_come_from_the_pack),
+        cmocka_unit_test(test_shipped_pack),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_wrong_packs),
+        cmocka_unit_test(test_every_damage),
+        cmocka_unit_test(test_numbers_come_from_the_pack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,6 @@
 
 #include "scene.h"
 
-
 #define FORTY "\"rated\":{\"total\":40},\"size\":\"large\""
 
 static void none(struct scene *s)
@@ -54,14 +53,22 @@ static void test_overload_vectors(void **state)
         bool crime;
         const char *word;
     } c[] = {
-        {"\"rated\":{\"total\":40},\"size\":\"large\"", 40, -1, false, NULL},     {"\"rated\":{\"total\":40},\"size\":\"large\"", 41, 6, false, "OVL-1"},
-        {"\"rated\":{\"total\":40},\"size\":\"large\"", 47, 6, false, "OVL-1"},   {"\"rated\":{\"total\":40},\"size\":\"large\"", 48, 12, false, "OVL-2"},
-        {"\"rated\":{\"total\":40},\"size\":\"large\"", 55, 12, true, "OVL-3"},   {"\"rated\":{\"total\":40},\"size\":\"large\"", 60, 12, true, "OVL-3"},
-        {"\"rated\":{\"total\":40},\"size\":\"large\"", 54, 12, false, "OVL-2"},  {"\"rated\":{\"total\":19},\"size\":\"medium\"", 20, 6, false, "OVL-1"},
-        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 22, 6, false, "OVL-1"},  {"\"rated\":{\"total\":19},\"size\":\"medium\"", 23, 12, false, "OVL-2"},
-        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 28, 12, false, "OVL-2"}, {"\"rated\":{\"total\":19},\"size\":\"medium\"", 29, 12, true, "OVL-3"},
-        {"\"rated\":{\"total\":7},\"size\":\"small\"", 8, 6, false, "OVL-1"},     {"\"rated\":{\"total\":7},\"size\":\"small\"", 9, 12, false, "OVL-2"},
-        {"\"rated\":{\"total\":7},\"size\":\"small\"", 13, 12, false, "OVL-2"},   {"\"rated\":{\"total\":7},\"size\":\"small\"", 14, 12, true, "OVL-3"},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 40, -1, false, NULL},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 41, 6, false, "OVL-1"},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 47, 6, false, "OVL-1"},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 48, 12, false, "OVL-2"},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 55, 12, true, "OVL-3"},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 60, 12, true, "OVL-3"},
+        {"\"rated\":{\"total\":40},\"size\":\"large\"", 54, 12, false, "OVL-2"},
+        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 20, 6, false, "OVL-1"},
+        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 22, 6, false, "OVL-1"},
+        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 23, 12, false, "OVL-2"},
+        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 28, 12, false, "OVL-2"},
+        {"\"rated\":{\"total\":19},\"size\":\"medium\"", 29, 12, true, "OVL-3"},
+        {"\"rated\":{\"total\":7},\"size\":\"small\"", 8, 6, false, "OVL-1"},
+        {"\"rated\":{\"total\":7},\"size\":\"small\"", 9, 12, false, "OVL-2"},
+        {"\"rated\":{\"total\":7},\"size\":\"small\"", 13, 12, false, "OVL-2"},
+        {"\"rated\":{\"total\":7},\"size\":\"small\"", 14, 12, true, "OVL-3"},
         {"\"rated\":{\"total\":100},\"size\":\"large\"", 115, 6, true, "OVL-3"}, /* 15 over, but only 15 % */
         {"\"rated\":{\"total\":20},\"size\":\"large\"", 30, 12, true, "OVL-3"},  /* 50 %, but only 10 over */
         {"\"rated\":{\"total\":40}", 70, 12, false, "OVL-2"},                    /* size not known: no criminal lead */
@@ -179,7 +186,7 @@ static void test_speed_vectors(void **state)
         {SCENE_STEEP, false, 40, -1, false, NULL, 0, 40},
         {SCENE_URBAN_EXPRESS, true, 65, 6, false, "SPD-1", LAW_LOW, 60}, /* counts with expressways for points, not for the 80 of R617 */
         {SCENE_URBAN_EXPRESS, true, 72, 12, false, "SPD-1", LAW_CRITICAL, 60},
-        {SCENE_NOTHING, true, 79, -1, false, NULL, 0, 80},  /* nothing known of the road: only what holds on every road */
+        {SCENE_NOTHING, true, 79, -1, false, NULL, 0, 80}, /* nothing known of the road: only what holds on every road */
         {SCENE_NOTHING, true, 88, 1, false, "SPD-1", LAW_MEDIUM, 80},
         {SCENE_NOTHING, false, 150, -1, false, NULL, 0, 0}, /* nothing at all can be stated */
     };
@@ -434,8 +441,8 @@ static void test_limit_kmh(void **state)
     static const struct {
         enum scene_place place;
         double empty, loaded;
-    } c[] = {{SCENE_CITY_60, 60, 60}, {SCENE_EXPRESSWAY, 100, 80}, {SCENE_POSTED_70, 70, 60}, {SCENE_BEND, 30, 20},         {SCENE_NO_LINE, 40, 40},
-             {SCENE_CITY_50, 50, 50}, {SCENE_STEEP, 40, 20},       {SCENE_URBAN_EXPRESS, 80, 60}};
+    } c[] = {{SCENE_CITY_60, 60, 60}, {SCENE_EXPRESSWAY, 100, 80}, {SCENE_POSTED_70, 70, 60}, {SCENE_BEND, 30, 20},
+             {SCENE_NO_LINE, 40, 40}, {SCENE_CITY_50, 50, 50},     {SCENE_STEEP, 40, 20},     {SCENE_URBAN_EXPRESS, 80, 60}};
     for (int loaded = 0; loaded < 2; loaded++)
         for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
             struct scene *s = scene_new(FORTY, "");
@@ -622,7 +629,8 @@ static void test_overload_doubt(void **state)
             scene_count(s, EVENT_COUNT_CAMERA, 45, 70);
         } else {
             struct event e = {.time_ms = s->now_ms, .kind = EVENT_COUNT};
-            e.count = (struct event_count){.source = EVENT_COUNT_DOOR, .confidence_pct = 95, .boarded = 54, .aboard = EVENT_UNKNOWN, .flags = EVENT_COUNT_DOUBTFUL};
+            e.count = (struct event_count){
+                .source = EVENT_COUNT_DOOR, .confidence_pct = 95, .boarded = 54, .aboard = EVENT_UNKNOWN, .flags = EVENT_COUNT_DOUBTFUL};
             scene_event(s, &e);
         }
         scene_tick(s, 44);
@@ -875,20 +883,34 @@ static void test_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overload_vectors),  cmocka_unit_test(test_speed_vectors),
-        cmocka_unit_test(test_speed_weather),     cmocka_unit_test(test_speed_hold),
-        cmocka_unit_test(test_speed_fast_hold),   cmocka_unit_test(test_speed_spike),
-        cmocka_unit_test(test_speed_margin),      cmocka_unit_test(test_speed_rises),
-        cmocka_unit_test(test_speed_warns_the_cab), cmocka_unit_test(test_speed_unknown),
-        cmocka_unit_test(test_speed_boundary),    cmocka_unit_test(test_limit_kmh),
-        cmocka_unit_test(test_speed_expires),     cmocka_unit_test(test_speed_cooldown),
-        cmocka_unit_test(test_overload_hold),     cmocka_unit_test(test_overload_doors),
-        cmocka_unit_test(test_overload_no_door_contacts), cmocka_unit_test(test_overload_rises),
-        cmocka_unit_test(test_overload_doubt),    cmocka_unit_test(test_overload_confidence_line),
-        cmocka_unit_test(test_route_hold),        cmocka_unit_test(test_route_travel),
-        cmocka_unit_test(test_route_raised),      cmocka_unit_test(test_route_excused),
-        cmocka_unit_test(test_route_poor_fix),    cmocka_unit_test(test_sos),
-        cmocka_unit_test(test_not_in_force),      cmocka_unit_test(test_units_and_cites),
+        cmocka_unit_test(test_overload_vectors),
+        cmocka_unit_test(test_speed_vectors),
+        cmocka_unit_test(test_speed_weather),
+        cmocka_unit_test(test_speed_hold),
+        cmocka_unit_test(test_speed_fast_hold),
+        cmocka_unit_test(test_speed_spike),
+        cmocka_unit_test(test_speed_margin),
+        cmocka_unit_test(test_speed_rises),
+        cmocka_unit_test(test_speed_warns_the_cab),
+        cmocka_unit_test(test_speed_unknown),
+        cmocka_unit_test(test_speed_boundary),
+        cmocka_unit_test(test_limit_kmh),
+        cmocka_unit_test(test_speed_expires),
+        cmocka_unit_test(test_speed_cooldown),
+        cmocka_unit_test(test_overload_hold),
+        cmocka_unit_test(test_overload_doors),
+        cmocka_unit_test(test_overload_no_door_contacts),
+        cmocka_unit_test(test_overload_rises),
+        cmocka_unit_test(test_overload_doubt),
+        cmocka_unit_test(test_overload_confidence_line),
+        cmocka_unit_test(test_route_hold),
+        cmocka_unit_test(test_route_travel),
+        cmocka_unit_test(test_route_raised),
+        cmocka_unit_test(test_route_excused),
+        cmocka_unit_test(test_route_poor_fix),
+        cmocka_unit_test(test_sos),
+        cmocka_unit_test(test_not_in_force),
+        cmocka_unit_test(test_units_and_cites),
         cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,8 +12,8 @@
 #include "stream.h"
 
 #define VEHICLE "\"rated\":{\"total\":40},\"size\":\"large\",\"permits\":[{\"from_ms\":1795380600000,\"to_ms\":1795380900000,\"reason\":\"works\"}]"
-#define ORDERS                                                                                                      \
-    ",\"weather_orders\":[{\"kind\":\"ice_mud\",\"from_ms\":1795381000000,\"to_ms\":1795381200000},"                \
+#define ORDERS                                                                                                                                       \
+    ",\"weather_orders\":[{\"kind\":\"ice_mud\",\"from_ms\":1795381000000,\"to_ms\":1795381200000},"                                                 \
     "{\"kind\":\"low_visibility\",\"from_ms\":1795381400000,\"to_ms\":1795381600000,\"visibility_m\":45}]"
 
 static uint64_t seed;
@@ -116,8 +116,9 @@ static void same(const struct told *a, const struct told *b, const char *what)
         const struct rules_finding *x = &a->f[i], *y = &b->f[i];
         if (x->id != y->id || x->change != y->change || x->rule != y->rule || x->severity != y->severity || x->points != y->points ||
             x->time_ms != y->time_ms || x->opened_ms != y->opened_ms || x->closed_ms != y->closed_ms || !(fabs(x->value - y->value) < 1e-9))
-            fail_msg("%s: finding %zu differs: %s change %d at %+lld (value %.2f, opened %+lld); without: %s change %d at %+lld (value %.2f, opened %+lld)", what, i,
-                     law_rule_word((enum law_rule)y->rule), y->change, (long long)(y->time_ms - SCENE_T0), y->value,
+            fail_msg("%s: finding %zu differs: %s change %d at %+lld (value %.2f, opened %+lld); without: %s change %d at %+lld (value %.2f, opened "
+                     "%+lld)",
+                     what, i, law_rule_word((enum law_rule)y->rule), y->change, (long long)(y->time_ms - SCENE_T0), y->value,
                      (long long)(y->opened_ms - SCENE_T0), law_rule_word((enum law_rule)x->rule), x->change, (long long)(x->time_ms - SCENE_T0),
                      x->value, (long long)(x->opened_ms - SCENE_T0));
     }
