@@ -233,7 +233,7 @@ static bool access_payload(char *text, struct access_who *w)
     size_t n = 0;
     for (char *f = strtok_r(text, "|", &save); f && n < 5; f = strtok_r(NULL, "|", &save))
         field[n++] = f;
-    if (n != 5 || strcmp(field[0], "p1") || !access_is_id(field[1]) || !access_is_id(field[2]) || strlen(field[4]) >= sizeof w->link)
+    if (n != 5 || strcmp(field[0], "p1") != 0 || !access_is_id(field[1]) || !access_is_id(field[2]) || strlen(field[4]) >= sizeof w->link)
         return false;
     char *end = NULL;
     errno = 0;

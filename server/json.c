@@ -175,8 +175,9 @@ void json_text(struct json *j, const char *name, const char *value)
 void json_int(struct json *j, const char *name, int64_t value)
 {
     char s[24];
+    int n = snprintf(s, sizeof s, "%" PRId64, value);
     json_lead(j, name);
-    json_put(j, s, (size_t)snprintf(s, sizeof s, "%" PRId64, value));
+    json_put(j, s, (size_t)n);
 }
 
 void json_number(struct json *j, const char *name, double value, int decimals)

@@ -15,6 +15,7 @@
 #include "core/base/log.h"
 #include "http_client.h"
 #include "server/api/route.h"
+#include "tempdir.h"
 
 #define OFFICER "officer-token-0123456789abcdef0123456789"
 #define POLICE "police-token-0123456789abcdef0123456789a"
@@ -59,7 +60,7 @@ static void on_acknowledged(void *arg, const struct ledger_finding *x)
 static int64_t noticed_ms(void *arg, const struct fleet_vehicle *v, const char *stop)
 {
     (void)arg;
-    return strcmp(v->duty->id, "bus-1") || strcmp(stop, "s2") ? 0 : 1234567;
+    return !strcmp(v->duty->id, "bus-1") && !strcmp(stop, "s2") ? 1234567 : 0;
 }
 
 static char *slurp(const char *path, size_t *ret_n)
@@ -226,10 +227,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[96];
     testserver_stop(&server);
-    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return tempdir_remove(dir);
 }
 
 /* ---- helpers ---- */

@@ -284,10 +284,11 @@ static void test_late_answer(void **state)
 static void test_rubbish(void **state)
 {
     (void)state;
+    static const char upgrade[] = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: t\r\n"
+                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     static const char *const rubbish[] = {
         "GET\r\n\r\n", "\r\n\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "BREW /pot HTTP/1.1\r\nHost: t\r\n\r\n", "GET /../../etc/passwd HTTP/1.1\r\nHost: t\r\n\r\n",
-        "GET /%00 HTTP/1.1\r\nHost: t\r\n\r\n", "\x16\x03\x01\x02", "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: t\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"};
+        "GET /%00 HTTP/1.1\r\nHost: t\r\n\r\n", "\x16\x03\x01\x02", upgrade};
     for (size_t i = 0; i < sizeof rubbish / sizeof *rubbish; i++) {
         int fd = client_open(server.port);
         char text[2048];

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tempdir.h"
 #include "server/ledger.h"
 
 static char dir[64], path[96];
@@ -28,9 +29,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
-    return uv_loop_close(&loop) || system(command);
+    return uv_loop_close(&loop) || tempdir_remove(dir);
 }
 
 static struct ledger *open_it(void)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "tempdir.h"
 #include "server/static.h"
 
 static char root[64];
@@ -55,9 +56,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -r %s", root);
-    return system(command);
+    return tempdir_remove(root);
 }
 
 static void test_find(void **state)

@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 #include <zlib.h>
 
+#include "tempdir.h"
 #include "core/base/log.h"
 #include "server/tiles.h"
 
@@ -71,9 +72,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
-    return system(command);
+    return tempdir_remove(dir);
 }
 
 static struct tiles *open_it(void)
