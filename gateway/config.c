@@ -105,10 +105,11 @@ static enum rc read_device(struct config *c, struct conf *doc, size_t section, c
 static void check_gateway(const struct config *c, struct conf *doc, size_t section, struct conf_problems *problems)
 {
     char why[200];
+    struct uplink_url url;
     const struct config_gateway *g = &c->gateway;
     if (g->id[0] != '\0' && !id_good(g->id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ._:"))
         conf_problem(doc, section, "id", problems, "has a character outside A-Z a-z 0-9 . _ : -: use the id of the server's fleet file");
-    if (g->server[0] != '\0' && uplink_url_check(g->server, why, sizeof why) != RC_OK)
+    if (g->server[0] != '\0' && uplink_url_parse(g->server, &url, why, sizeof why) != RC_OK)
         conf_problem(doc, section, "server", problems, "%s", why);
     if (g->ca_file[0] != '\0' && strncmp(g->server, "ws://", 5) == 0)
         conf_problem(doc, section, "ca_file", problems, "has no use with ws://: write wss:// or remove it");

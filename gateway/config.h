@@ -12,6 +12,7 @@
 #include "driver.h"
 #include "panel.h"
 #include "uplink.h"
+#include "uplink_url.h"
 
 #define CONFIG_DEVICES_MAX 16
 #define CONFIG_PATH_MAX 199

@@ -244,7 +244,7 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
         g->figures.bad++;
         if (e.kind != EVENT_TICK && log_gate_trouble(&g->bad_gate, clock_mono_ms()))
             log_warning("gateway", "%s: %s is outside its range, the record is dropped (%" PRIu64 " so far): check the device's register map or model",
-                        device_name(d), field, g->figures.bad);
+                        d != NULL ? device_name(d) : "gateway", field, g->figures.bad);
         return;
     }
     if (e.kind == EVENT_FIX)

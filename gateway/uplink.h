@@ -12,7 +12,6 @@
 #include "../core/wire.h"
 #include "outbox.h"
 
-#define UPLINK_URL_MAX 255
 #define UPLINK_SECRET_MAX 255
 
 struct uplink;
@@ -42,9 +41,6 @@ void uplink_stored(struct uplink *u, enum event_lane lane, uint64_t last_seq);
 void uplink_stop(struct uplink *u, void (*on_stopped)(void *arg), void *arg);
 /* After the loop ended (libwebsockets frees its last part then). NULL is fine. */
 void uplink_free(struct uplink *u);
-
-/* uplink_url_check - whether url can be used. RC_OK; RC_INVALID with "problem: hint" in why. */
-enum rc uplink_url_check(const char *url, char *why, size_t cap) RC_MUST_USE;
 
 struct uplink_figures {
     bool connected; /* welcomed */

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "gateway/uplink.h"
 #include "gateway/uplink_queue.h"
+#include "gateway/uplink_url.h"
 
 static struct uplink_queue begin(uint64_t bulk_first, uint64_t bulk_last, uint64_t urgent_first, uint64_t urgent_last)
 {
@@ -251,10 +251,16 @@ static void test_urls(void **state)
     static const char *const bad[] = {"", "http://a", "ws://", "ws:///gateway", "ws://a:0", "ws://a:65536", "ws://a:x", "ws://a b", "ws://user:pw@host",
                                       "ws://[::1", "wss://a:80x", "ws://a\r\nX: y", "ws://a/x\r\nX: y", "ws://a/b c"};
     char why[256];
+    struct uplink_url url;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        assert_int_equal(uplink_url_check(good[i], why, sizeof why), RC_OK);
+        assert_int_equal(uplink_url_parse(good[i], &url, why, sizeof why), RC_OK);
+    assert_int_equal(uplink_url_parse("wss://[2001:db8::1]", &url, why, sizeof why), RC_OK);
+    assert_true(url.tls);
+    assert_string_equal(url.host, "2001:db8::1");
+    assert_int_equal(url.port, 443);
+    assert_string_equal(url.path, "/gateway");
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        if (uplink_url_check(bad[i], why, sizeof why) == RC_OK)
+        if (uplink_url_parse(bad[i], &url, why, sizeof why) == RC_OK)
             fail_msg("accepted: %s", bad[i]);
         assert_true(strlen(why) > 5);
     }
