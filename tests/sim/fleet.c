@@ -16,6 +16,7 @@
 #include "ride.h"
 #include "sim.h"
 
+#define DRAIN_MS 2500
 #define KEEP 4096 /* events a bus keeps while the server is away: more than an hour at 1 Hz */
 
 struct light {
@@ -39,6 +40,7 @@ struct fleet {
     double seconds, rate_hz;
     int64_t began_ms;
     bool ready, verbose, closing;
+    int64_t drain_until_ms; /* 0 = driving; then only acknowledgements are waited for */
 };
 
 static int64_t wall_ms(void)
@@ -102,6 +104,8 @@ static void put_changes(struct light *b, int64_t now)
     b->told = true;
 }
 
+static void on_report(uv_timer_t *t);
+
 static void on_closed_handle(uv_handle_t *h)
 {
     (void)h;
@@ -117,6 +121,18 @@ static void shut(struct fleet *f)
     uv_close((uv_handle_t *)&f->term, on_closed_handle);
     uv_close((uv_handle_t *)&f->intr, on_closed_handle);
     client_pool_close(f->pool);
+}
+
+/* No more events; end when everything is acknowledged, or soon. Asked twice: at once. */
+static void drain(struct fleet *f)
+{
+    if (f->drain_until_ms) {
+        shut(f);
+        return;
+    }
+    f->drain_until_ms = wall_ms() + DRAIN_MS;
+    uv_timer_stop(&f->tick);
+    uv_timer_start(&f->report, on_report, 0, 100);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -137,7 +153,7 @@ static void on_tick(uv_timer_t *t)
         client_flush(b->client);
     }
     if (f->seconds > 0 && (double)(now - f->began_ms) > f->seconds * 1000)
-        shut(f);
+        drain(f);
 }
 
 static void on_report(uv_timer_t *t)
@@ -145,6 +161,11 @@ static void on_report(uv_timer_t *t)
     struct fleet *f = t->data;
     struct client_pool_figures n;
     client_pool_figures(f->pool, &n);
+    if (f->drain_until_ms) {
+        if (n.acked + n.lost >= n.events || !n.welcomed || wall_ms() >= f->drain_until_ms)
+            shut(f);
+        return;
+    }
     if (!f->ready && n.welcomed == f->buses) {
         f->ready = true;
         printf("fleet: ready, %zu buses connected after %.1f s\n", f->buses, (double)(wall_ms() - f->began_ms) / 1000);
@@ -158,7 +179,7 @@ static void on_report(uv_timer_t *t)
 static void on_signal(uv_signal_t *s, int n)
 {
     (void)n;
-    shut(s->data);
+    drain(s->data);
 }
 
 static int usage(void)
