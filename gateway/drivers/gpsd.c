@@ -16,6 +16,7 @@
 
 #define HOST_MAX   63
 #define DEVICE_MAX 127
+#define LINE_CAP   24576 /* above libgps' own buffer of 20,480 */
 
 enum { TRUST_RECEIVER = 0, TRUST_REPAIR = 1 };
 
@@ -49,6 +50,7 @@ struct gpsd {
     int satellites;
     int64_t sky_mono_ms;
     unsigned bad; /* unreadable lines in a row */
+    char line[LINE_CAP];
 };
 
 #define SKY_MAX_MS 10000 /* an older sky view says nothing about this fix */
@@ -105,6 +107,27 @@ static bool ours(const struct gpsd *s)
     return s->opt->device[0] == '\0' || strncmp(s->g.dev.path, s->opt->device, sizeof s->g.dev.path) == 0;
 }
 
+/*
+ * gpsd cuts off objects that are longer than its buffer, and libgps takes what it understood of them for a report: half a longitude is a wrong one.
+ * A whole object closes every brace it opens.
+ */
+static bool is_whole(const char *line)
+{
+    int open = 0;
+    bool text = false;
+    for (const char *c = line; *c != '\0'; c++) {
+        if (*c == '\\' && text && c[1] != '\0')
+            c++;
+        else if (*c == '"')
+            text = !text;
+        else if (!text && *c == '{')
+            open++;
+        else if (!text && *c == '}')
+            open--;
+    }
+    return open == 0 && !text;
+}
+
 /* -1 may be a line libgps does not understand, or the end of the connection, which it reports with errno 0. */
 static bool still_there(const struct gpsd *s)
 {
@@ -119,9 +142,14 @@ static enum rc gpsd_input(void *state, char *why, size_t cap)
     bool understood = false;
     for (int i = 0; i < READ_MAX; i++) {
         s->g.set = 0;
-        int n = gps_read(&s->g, NULL, 0);
+        s->line[0] = '\0';
+        int n = gps_read(&s->g, s->line, (int)sizeof s->line);
         if (n == 0)
             break;
+        if (n > 0 && !is_whole(s->line)) {
+            driver_count(s->ctx, "bad_lines", 1);
+            continue;
+        }
         if (n < 0) {
             if (still_there(s) && ++s->bad < BAD_MAX) {
                 driver_count(s->ctx, "bad_lines", 1);

@@ -8,6 +8,8 @@ uint8_t tally_step(struct tally *t, const struct regmap_counter *map, int64_t ra
 {
     int64_t before = t->raw, elapsed_ms = now_ms > t->at_ms ? now_ms - t->at_ms : 0;
     bool based = t->based;
+    if (based && raw == before)
+        return 0;
     t->based = true;
     t->raw = raw;
     t->at_ms = now_ms;

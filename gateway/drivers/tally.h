@@ -9,7 +9,7 @@
 struct tally { /* all-zero is a fresh one */
     bool based;
     int64_t raw;   /* counts at the last reading */
-    int64_t at_ms; /* when that was */
+    int64_t at_ms; /* when it came to that: many counters publish only when the door closes, all of a stop at once */
     double rest;   /* fraction of a person not yet counted, 0..1 */
     int32_t persons;
 };
@@ -19,7 +19,7 @@ struct tally { /* all-zero is a fresh one */
 #define TALLY_MAX       1000000 /* as event_check() allows; a bus would need years */
 
 /*
- * tally_step - take a reading. A jump that no door can let through is not added: the reading becomes the new base.
+ * tally_step - take a reading. A jump that no door can have let through since the last change is not added: the reading becomes the new base.
  *   raw      regmap_value()
  *   now_ms   monotonic, or wall time where the last reading was before a restart
  *   returns  enum event_count_flag: 0; EVENT_COUNT_RESET the device began again at zero; EVENT_COUNT_DOUBTFUL a jump, or persons may have been

@@ -77,6 +77,13 @@ static void jumps_and_resets(void **state)
     /* however long it was away, no bus takes on more than TALLY_BURST_MAX */
     assert_int_equal(tally_step(&t, &plain, TALLY_BURST_MAX + 1, 10000 + 86400000), EVENT_COUNT_DOUBTFUL);
     assert_int_equal(tally_step(&t, &plain, 2 * TALLY_BURST_MAX + 1, 10000 + 2 * 86400000), 0);
+    /* a counter that publishes when the door closes: read every second, thirty children after a quarter of a minute */
+    int64_t now = INT64_C(3) * 86400000, raw = 2 * TALLY_BURST_MAX + 1;
+    int32_t before = t.persons;
+    for (int i = 0; i < 15; i++)
+        assert_int_equal(tally_step(&t, &plain, raw, now += 1000), 0);
+    assert_int_equal(tally_step(&t, &plain, raw + 30, now + 1000), 0);
+    assert_int_equal(t.persons, before + 30);
 }
 
 static void half_persons(void **state)
