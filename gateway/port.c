@@ -30,6 +30,7 @@ struct port {
     int listen; /* PORT_TCP_LISTEN */
     int epoll;  /* PORT_TCP_LISTEN: one descriptor for "a caller or bytes" */
     bool connecting;
+    int refused; /* errno of a connection that failed: the socket tells it only once */
     int64_t connect_until_ms;
     struct sp_port *sp; /* PORT_SERIAL: owns fd */
 };
@@ -321,6 +322,10 @@ static enum rc check_connect(struct port *p)
         accept_caller(p);
         return p->fd >= 0 ? RC_OK : RC_AGAIN;
     }
+    if (p->refused != 0) {
+        errno = p->refused;
+        return RC_IO;
+    }
     if (!p->connecting)
         return RC_OK;
     struct pollfd f = {.fd = p->fd, .events = POLLOUT};
@@ -328,14 +333,14 @@ static enum rc check_connect(struct port *p)
         int e = 0;
         socklen_t n = sizeof e;
         if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &e, &n) == 0 && e != 0) {
-            errno = e;
+            errno = p->refused = e;
             return RC_IO;
         }
         p->connecting = false;
         return RC_OK;
     }
     if (clock_mono_ms() > p->connect_until_ms) {
-        errno = ETIMEDOUT;
+        errno = p->refused = ETIMEDOUT;
         return RC_IO;
     }
     return RC_AGAIN;
