@@ -1,7 +1,7 @@
 /*
  * camera - a driver-monitoring camera as the gateway sees it: the peripheral side of T/JSATL 12 (keep-alive 2F, device info 32, vehicle data 31,
- * alarm report 36, state query 37 and report 38, re-send after 1 s, three sends in all), on a serial line or a TCP connection. Bytes in, bytes out; the
- * caller owns the descriptor.
+ * alarm report 36, state query 37 and report 38, re-send after 1 s, three sends in all), on a serial line or a TCP connection. Bytes in, bytes out;
+ * the caller owns the descriptor.
  */
 #ifndef SCHOOLWARD_SIM_CAMERA_H
 #define SCHOOLWARD_SIM_CAMERA_H

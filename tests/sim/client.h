@@ -1,6 +1,6 @@
 /*
- * client - gateways of simulated buses on the wire (docs/protocol.md 1): Hello, Welcome, Batch, Ack; un-acknowledged events are kept and sent again after
- * a reconnect, with full jitter. Many connections on one uv loop.
+ * client - gateways of simulated buses on the wire (docs/protocol.md 1): Hello, Welcome, Batch, Ack; un-acknowledged events are kept and sent again
+ * after a reconnect, with full jitter. Many connections on one uv loop.
  */
 #ifndef SCHOOLWARD_SIM_CLIENT_H
 #define SCHOOLWARD_SIM_CLIENT_H
@@ -15,8 +15,8 @@ struct client;
 struct client_pool_figures {
     size_t clients, connected, welcomed;
     uint64_t events, sent_events, resent_events, frames, bytes; /* made, written, written again */
-    uint64_t acked, lost; /* acknowledged; given up because the store of a client was full */
-    uint64_t closes, refused; /* connections lost; by a 44xx close code */
+    uint64_t acked, lost;                                       /* acknowledged; given up because the store of a client was full */
+    uint64_t closes, refused;                                   /* connections lost; by a 44xx close code */
     int last_code;
     char last_reason[64];
 };

@@ -17,7 +17,7 @@
 #include "sim.h"
 
 #define DRAIN_MS 2500
-#define KEEP 4096 /* events a bus keeps while the server is away: more than an hour at 1 Hz */
+#define KEEP     4096 /* events a bus keeps while the server is away: more than an hour at 1 Hz */
 
 struct light {
     struct ride ride;
@@ -54,8 +54,13 @@ static void put_fix(struct fleet *f, struct light *b, int64_t now)
 {
     struct event e = {.time_ms = now, .kind = EVENT_FIX, .clock = EVENT_CLOCK_GNSS};
     bool lost = ride_happening(&b->ride, SCENARIO_NO_FIX) != NULL;
-    e.fix = (struct event_fix){.lat_e7 = EVENT_UNKNOWN, .lon_e7 = EVENT_UNKNOWN, .speed_mmps = EVENT_UNKNOWN, .track_cdeg = EVENT_UNKNOWN,
-                               .alt_dm = EVENT_UNKNOWN, .hdop_d = EVENT_UNKNOWN, .mode = EVENT_FIX_NONE};
+    e.fix = (struct event_fix){.lat_e7 = EVENT_UNKNOWN,
+                               .lon_e7 = EVENT_UNKNOWN,
+                               .speed_mmps = EVENT_UNKNOWN,
+                               .track_cdeg = EVENT_UNKNOWN,
+                               .alt_dm = EVENT_UNKNOWN,
+                               .hdop_d = EVENT_UNKNOWN,
+                               .mode = EVENT_FIX_NONE};
     if (!lost) {
         b->east_m = 0.97 * b->east_m + planner_uniform(&f->noise, -0.5, 0.5);
         b->north_m = 0.97 * b->north_m + planner_uniform(&f->noise, -0.5, 0.5);
@@ -184,7 +189,8 @@ static void on_signal(uv_signal_t *s, int n)
 
 static int usage(void)
 {
-    fputs("usage: schoolward-sim fleet --plan DIR --url ws://127.0.0.1:PORT/gateway [--count M] [--rate HZ] [--connections-per-second N] [--seconds N] [--verbose]\n",
+    fputs("usage: schoolward-sim fleet --plan DIR --url ws://127.0.0.1:PORT/gateway [--count M] [--rate HZ] [--connections-per-second N] [--seconds "
+          "N] [--verbose]\n",
           stderr);
     return 64;
 }
@@ -225,8 +231,9 @@ static int run(struct fleet *f, const struct scenario *s, const char *url, doubl
 
 int sim_fleet(int argc, char **argv)
 {
-    static const struct option options[] = {{"plan", 1, 0, 'p'}, {"url", 1, 0, 'u'},     {"count", 1, 0, 'c'},   {"rate", 1, 0, 'r'}, {"connections-per-second", 1, 0, 's'},
-                                            {"seconds", 1, 0, 'n'}, {"verbose", 0, 0, 'v'}, {0, 0, 0, 0}};
+    static const struct option options[] = {
+        {"plan", 1, 0, 'p'},    {"url", 1, 0, 'u'},     {"count", 1, 0, 'c'}, {"rate", 1, 0, 'r'}, {"connections-per-second", 1, 0, 's'},
+        {"seconds", 1, 0, 'n'}, {"verbose", 0, 0, 'v'}, {0, 0, 0, 0}};
     const char *plan = NULL, *url = NULL;
     struct fleet f = {.noise = {88172645463325252ULL}, .rate_hz = 1};
     long count = 0;

@@ -158,9 +158,9 @@ static void shape_times(const struct gtfs *g, const char *shape, json_t *stops, 
         size_t row = row_of(s, "stop_id", csv_cell(c, i, stop));
         if (strcmp(t, model) != 0 || !row)
             continue;
-        json_array_append_new(stops, json_pack("{s:s, s:s, s:s, s:f, s:f, s:i}", "id", csv_cell(s, row, 0), "name_zh", csv_cell(s, row, name), "name_en",
-                                               csv_cell(s, row, name), "lat", number(csv_cell(s, row, lat)), "lon", number(csv_cell(s, row, lon)),
-                                               "offset_s", at - began));
+        json_array_append_new(stops, json_pack("{s:s, s:s, s:s, s:f, s:f, s:i}", "id", csv_cell(s, row, 0), "name_zh", csv_cell(s, row, name),
+                                               "name_en", csv_cell(s, row, name), "lat", number(csv_cell(s, row, lat)), "lon",
+                                               number(csv_cell(s, row, lon)), "offset_s", at - began));
     }
 }
 
@@ -195,16 +195,16 @@ json_t *gtfs_fleet(const struct gtfs *g, const char *secret_sha256)
         snprintf(name, sizeof name, "%.30s %.20s", shape, csv_cell(&g->trips, i, csv_column(&g->trips, "trip_headsign")));
         json_t *stops = json_array(), *runs = json_array();
         shape_times(g, shape, stops, runs);
-        json_array_append_new(routes, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id", shape, "name_zh", name, "name_en", name, "rural", 0, "line",
-                                                shape_line(g, shape), "stops", stops, "runs", runs));
+        json_array_append_new(routes, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "id", shape, "name_zh", name, "name_en", name, "rural", 0,
+                                                "line", shape_line(g, shape), "stops", stops, "runs", runs));
     }
     for (size_t i = 0; i < g->vehicles; i++) {
         char gateway[32], plate[24];
         snprintf(gateway, sizeof gateway, "gw-%.24s", g->vehicle[i]);
         snprintf(plate, sizeof plate, "%.20s", g->vehicle[i]);
-        json_array_append_new(vehicles, json_pack("{s:s, s:s, s:s, s:s, s:{s:i}, s:i, s:i, s:o}", "id", g->vehicle[i], "plate", plate, "gateway", gateway,
-                                                  "secret_sha256", secret_sha256, "rated", "total", RATED, "staff", 1, "staff_uncounted", 1, "routes",
-                                                  vehicle_routes(g, g->vehicle[i])));
+        json_array_append_new(vehicles, json_pack("{s:s, s:s, s:s, s:s, s:{s:i}, s:i, s:i, s:o}", "id", g->vehicle[i], "plate", plate, "gateway",
+                                                  gateway, "secret_sha256", secret_sha256, "rated", "total", RATED, "staff", 1, "staff_uncounted", 1,
+                                                  "routes", vehicle_routes(g, g->vehicle[i])));
     }
     json_decref(known);
     return json_pack("{s:s, s:o, s:o}", "format", "schoolward.duty.1", "routes", routes, "vehicles", vehicles);

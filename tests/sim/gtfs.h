@@ -32,9 +32,8 @@ void gtfs_release(struct gtfs *g);
 const char *gtfs_shape_of(const struct gtfs *g, const char *trip);
 
 /*
- * gtfs_fleet - the duty document of that day: a route per shape, and per vehicle the routes of its trips, each from the trip's first position to the next
- * trip's. The caller frees it. NULL without memory.
- *   secret_sha256  of the one secret all gateways of the replay share, hex
+ * gtfs_fleet - the duty document of that day: a route per shape, and per vehicle the routes of its trips, each from the trip's first position to the
+ * next trip's. The caller frees it. NULL without memory. secret_sha256  of the one secret all gateways of the replay share, hex
  */
 json_t *gtfs_fleet(const struct gtfs *g, const char *secret_sha256);
 

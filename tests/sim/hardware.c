@@ -34,13 +34,13 @@
 #include "sim.h"
 #include "slave.h"
 
-#define TICK_MS       50
-#define COUNTER_UNIT  1
-#define INPUTS_UNIT   2
-#define SPREAD_M      1.2  /* of a position, each way */
-#define SPREAD_S      30.0 /* how long an error lasts */
-#define COUNTER_LATE_MS 900 /* beyond any gateway's patience */
-#define HEIGHT_M      347.0
+#define TICK_MS         50
+#define COUNTER_UNIT    1
+#define INPUTS_UNIT     2
+#define SPREAD_M        1.2  /* of a position, each way */
+#define SPREAD_S        30.0 /* how long an error lasts */
+#define COUNTER_LATE_MS 900  /* beyond any gateway's patience */
+#define HEIGHT_M        347.0
 
 struct hardware {
     const char *dir;
@@ -304,7 +304,8 @@ static void drive(struct hardware *h, double seconds)
             epoch = now / 1000;
             gnss_say(h, epoch * 1000);
             fprintf(h->truth, "%lld,%.7f,%.7f,%.2f,%.1f,%d,%d,%u,%u,%.1f\n", (long long)(epoch * 1000), h->ride.at.lat, h->ride.at.lon, h->ride.v_mps,
-                    h->ride.course_deg, h->prelude ? h->shown_boarded : h->ride.boarded, h->ride.alighted, h->ride.inputs, h->ride.lap, h->ride.along_m);
+                    h->ride.course_deg, h->prelude ? h->shown_boarded : h->ride.boarded, h->ride.alighted, h->ride.inputs, h->ride.lap,
+                    h->ride.along_m);
             fflush(h->truth);
         }
     }
@@ -331,8 +332,9 @@ static bool address_of(const char *text, struct sockaddr_in *ret_at)
 
 int sim_bus(int argc, char **argv)
 {
-    static const struct option options[] = {{"scenario", 1, 0, 's'}, {"dir", 1, 0, 'd'},     {"inputs-tcp", 1, 0, 'i'}, {"camera-tcp", 1, 0, 'c'},
-                                            {"seconds", 1, 0, 'n'},  {"no-wait", 0, 0, 'w'}, {0, 0, 0, 0}};
+    static const struct option options[] = {
+        {"scenario", 1, 0, 's'}, {"dir", 1, 0, 'd'}, {"inputs-tcp", 1, 0, 'i'}, {"camera-tcp", 1, 0, 'c'}, {"seconds", 1, 0, 'n'},
+        {"no-wait", 0, 0, 'w'},  {0, 0, 0, 0}};
     static struct hardware h; /* one per process: threads point into it */
     const char *file = NULL;
     double seconds = 0;

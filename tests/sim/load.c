@@ -148,10 +148,11 @@ static int open_client(struct load *l, size_t i)
     }
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    int n = snprintf(text, sizeof text,
-                     "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\nAuthorization: Bearer %s\r\nSchoolward-Gateway: %s\r\n\r\n",
-                     l->path, l->host, l->port, WIRE_SUBPROTOCOL, b->secret, b->gateway);
+    int n = snprintf(
+        text, sizeof text,
+        "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\nAuthorization: Bearer %s\r\nSchoolward-Gateway: %s\r\n\r\n",
+        l->path, l->host, l->port, WIRE_SUBPROTOCOL, b->secret, b->gateway);
     if (send(c->fd, text, (size_t)n, MSG_NOSIGNAL) != n)
         return -1;
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = i};
@@ -345,10 +346,12 @@ static int connect_all(struct load *l, double per_second)
 
 static int usage(void)
 {
-    fputs("usage: schoolward-sim load --plan DIR --url ws://127.0.0.1:PORT/gateway --connections N --frames K [--per-write 1] [--rate MESSAGES_PER_SECOND]\n"
-          "         [--step-ms 1000] [--start-ago-s S] [--connections-per-second 500] [--pid SERVER]\n"
-          "  --rate 0 (default): as fast as the sockets take it; --start-ago-s: event time of the first frame (default: so that the last one is now)\n",
-          stderr);
+    fputs(
+        "usage: schoolward-sim load --plan DIR --url ws://127.0.0.1:PORT/gateway --connections N --frames K [--per-write 1] [--rate "
+        "MESSAGES_PER_SECOND]\n"
+        "         [--step-ms 1000] [--start-ago-s S] [--connections-per-second 500] [--pid SERVER]\n"
+        "  --rate 0 (default): as fast as the sockets take it; --start-ago-s: event time of the first frame (default: so that the last one is now)\n",
+        stderr);
     return 64;
 }
 
@@ -366,7 +369,8 @@ static int measure(struct load *l, double per_second)
     uint64_t acked = 0, total = (uint64_t)l->frames * l->clients;
     for (size_t i = 0; i < l->clients; i++)
         acked += l->client[i].acked < l->frames ? l->client[i].acked : l->frames;
-    printf("connections=%zu\nmessages=%llu\nacked=%llu\nlost_connections=%zu\nseconds=%.3f\nmessages_per_s=%.0f\nper_write=%u\nshort_writes=%llu\nframe_bytes=%.1f\n",
+    printf("connections=%zu\nmessages=%llu\nacked=%llu\nlost_connections=%zu\nseconds=%.3f\nmessages_per_s=%.0f\nper_write=%u\nshort_writes=%"
+           "llu\nframe_bytes=%.1f\n",
            l->clients, (unsigned long long)total, (unsigned long long)acked, l->gone, seconds, (double)acked / seconds, l->per_write,
            (unsigned long long)l->short_writes, (double)l->end[l->frames - 1] / (double)l->frames);
     if (isfinite(used))
@@ -376,9 +380,10 @@ static int measure(struct load *l, double per_second)
 
 int sim_load(int argc, char **argv)
 {
-    static const struct option options[] = {{"plan", 1, 0, 'p'},      {"url", 1, 0, 'u'},     {"connections", 1, 0, 'c'}, {"frames", 1, 0, 'f'},
-                                            {"per-write", 1, 0, 'w'}, {"rate", 1, 0, 'r'},    {"step-ms", 1, 0, 's'},     {"start-ago-s", 1, 0, 'a'},
-                                            {"pid", 1, 0, 'i'},       {"connections-per-second", 1, 0, 'n'}, {0, 0, 0, 0}};
+    static const struct option options[] = {
+        {"plan", 1, 0, 'p'}, {"url", 1, 0, 'u'},     {"connections", 1, 0, 'c'}, {"frames", 1, 0, 'f'}, {"per-write", 1, 0, 'w'},
+        {"rate", 1, 0, 'r'}, {"step-ms", 1, 0, 's'}, {"start-ago-s", 1, 0, 'a'}, {"pid", 1, 0, 'i'},    {"connections-per-second", 1, 0, 'n'},
+        {0, 0, 0, 0}};
     struct load l = {.per_write = 1, .step_ms = 1000};
     const char *plan = NULL, *url = NULL;
     char host[64], why[300] = "", file[4096];
@@ -399,8 +404,8 @@ int sim_load(int argc, char **argv)
         default: return usage();
         }
     }
-    if (!plan || !url || connections < 1 || frames < 1 || frames > 2000000 || l.per_write < 1 || l.per_write > 64 || l.step_ms < 1 || per_second <= 0 ||
-        sscanf(url, "ws://%63[^:/]:%d%127s", host, &l.port, l.path) != 3)
+    if (!plan || !url || connections < 1 || frames < 1 || frames > 2000000 || l.per_write < 1 || l.per_write > 64 || l.step_ms < 1 ||
+        per_second <= 0 || sscanf(url, "ws://%63[^:/]:%d%127s", host, &l.port, l.path) != 3)
         return usage();
     struct rlimit files;
     if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < files.rlim_max) {

@@ -66,7 +66,8 @@ static size_t put_gsv(char *out, size_t at, const char *talker, const struct sat
             char snr[8] = "";
             if (sat[i].snr_db)
                 snprintf(snr, sizeof snr, "%02d", sat[i].snr_db);
-            n += snprintf(body + n, sizeof body - (size_t)n, ",%02d,%02d,%03d,%s", sat[i].prn, (int)sat[i].elevation_deg, (int)sat[i].azimuth_deg, snr);
+            n += snprintf(body + n, sizeof body - (size_t)n, ",%02d,%02d,%03d,%s", sat[i].prn, (int)sat[i].elevation_deg, (int)sat[i].azimuth_deg,
+                          snr);
         }
         at = put(out, at, body);
     }
@@ -109,8 +110,8 @@ size_t nmea_epoch(char out[NMEA_EPOCH_MAX], const struct nmea_epoch *e)
     if (e->fix) {
         degrees(lat, sizeof lat, e->at.lat, false);
         degrees(lon, sizeof lon, e->at.lon, true);
-        snprintf(body, sizeof body, "GNRMC,%s,A,%s,%s,%.3f,%.2f,%02d%02d%02d,,,A", clock, lat, lon, e->speed_mps * 3600 / 1852, e->course_deg, tm.tm_mday,
-                 tm.tm_mon + 1, tm.tm_year % 100);
+        snprintf(body, sizeof body, "GNRMC,%s,A,%s,%s,%.3f,%.2f,%02d%02d%02d,,,A", clock, lat, lon, e->speed_mps * 3600 / 1852, e->course_deg,
+                 tm.tm_mday, tm.tm_mon + 1, tm.tm_year % 100);
         at = put(out, at, body);
         snprintf(body, sizeof body, "GNGGA,%s,%s,%s,1,%02d,%.1f,%.1f,M,-36.0,M,,", clock, lat, lon, used > 12 ? 12 : used, hdop, e->alt_m);
         at = put(out, at, body);

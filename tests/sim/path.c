@@ -3,12 +3,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define STEP_M        5.0
-#define BEND_HALF_M   10.0 /* a bend is measured between a chord behind and one ahead of this length */
-#define SIDE_MPS2     1.4  /* sideways acceleration children put up with */
-#define BEND_MIN_MPS  2.5
-#define BELOW_KMH     6.5  /* how far below the limit a careful driver stays: the cab warns from 5 km/h below it */
-#define GAP_KMH       30.0
+#define STEP_M       5.0
+#define BEND_HALF_M  10.0 /* a bend is measured between a chord behind and one ahead of this length */
+#define SIDE_MPS2    1.4  /* sideways acceleration children put up with */
+#define BEND_MIN_MPS 2.5
+#define BELOW_KMH    6.5 /* how far below the limit a careful driver stays: the cab warns from 5 km/h below it */
+#define GAP_KMH      30.0
 
 static size_t index_at(const struct path *p, double along_m)
 {

@@ -16,8 +16,8 @@
 #include "sim.h"
 #include "story.h"
 
-#define LAP_HOURS 6    /* how long the timetable goes on */
-#define RUNS_MAX  480  /* of one route */
+#define LAP_HOURS  6   /* how long the timetable goes on */
+#define RUNS_MAX   480 /* of one route */
 #define JSON_STYLE (JSON_REAL_PRECISION(10) | JSON_COMPACT)
 
 struct plan_bus {
@@ -91,9 +91,9 @@ static json_t *route_json(const struct planner_route *r, json_t *runs)
 
 static json_t *vehicle_json(const struct plan *p, const struct plan_bus *b, bool secret)
 {
-    json_t *j = json_pack("{s:s, s:s, s:s, s:{s:i, s:i}, s:s, s:i, s:i, s:[{s:s}]}", "id", b->id, "plate", b->plate, "gateway", b->gateway, "rated",
-                          "total", b->rated, "pupils", b->rated - 2, "size", b->size, "staff", 2, "staff_uncounted", 1, "routes", "route",
-                          p->route[b->route].id);
+    json_t *j =
+        json_pack("{s:s, s:s, s:s, s:{s:i, s:i}, s:s, s:i, s:i, s:[{s:s}]}", "id", b->id, "plate", b->plate, "gateway", b->gateway, "rated", "total",
+                  b->rated, "pupils", b->rated - 2, "size", b->size, "staff", 2, "staff_uncounted", 1, "routes", "route", p->route[b->route].id);
     if (secret)
         json_object_set_new(j, "secret_sha256", json_string(b->sha256));
     return j;
@@ -114,14 +114,16 @@ static json_t *scenario_bus_json(const struct plan *p, const struct plan_bus *b)
     json_t *events = json_array();
     for (size_t i = 0; i < b->story.events; i++) {
         const struct scenario_happening *e = &b->story.event[i];
-        json_array_append_new(events, json_pack("{s:s, s:f, s:f, s:f}", "what", scenario_word(e->what), "at_s", e->at_s, "for_s", e->for_s, "value", e->value));
+        json_array_append_new(
+            events, json_pack("{s:s, s:f, s:f, s:f}", "what", scenario_word(e->what), "at_s", e->at_s, "for_s", e->for_s, "value", e->value));
     }
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:i, s:i, s:o}", "id", b->id, "gateway", b->gateway, "secret", b->secret, "route",
                           p->route[b->route].id, "start_m", metres(b->story.start_m), "aboard", b->story.aboard, "rated", b->rated, "staff", 2,
                           "staff_counted", 1, "happenings", events);
     if (b->story.line)
-        json_object_set_new(j, "detour", json_pack("{s:o, s:o, s:o}", "leave_m", metres(b->story.leave_m), "rejoin_m", metres(b->story.rejoin_m), "line",
-                                                   line_json(b->story.line, b->story.n)));
+        json_object_set_new(j, "detour",
+                            json_pack("{s:o, s:o, s:o}", "leave_m", metres(b->story.leave_m), "rejoin_m", metres(b->story.rejoin_m), "line",
+                                      line_json(b->story.line, b->story.n)));
     return j;
 }
 
@@ -293,7 +295,8 @@ static void plan_free(struct plan *p)
 
 static int usage(void)
 {
-    fputs("usage: schoolward-sim plan --roads FILE --full N --light M --out DIR [--routes R] [--seed S] [--start HH:MM:SS] [--utc-offset-min 480] [--quiet]\n"
+    fputs("usage: schoolward-sim plan --roads FILE --full N --light M --out DIR [--routes R] [--seed S] [--start HH:MM:SS] [--utc-offset-min 480] "
+          "[--quiet]\n"
           "  --start  local time at which the buses set off (default: now); --quiet: nothing bad happens\n",
           stderr);
     return 64;
@@ -301,8 +304,9 @@ static int usage(void)
 
 int sim_plan(int argc, char **argv)
 {
-    static const struct option options[] = {{"roads", 1, 0, 'r'}, {"full", 1, 0, 'f'},  {"light", 1, 0, 'l'},          {"out", 1, 0, 'o'},   {"routes", 1, 0, 'n'},
-                                            {"seed", 1, 0, 's'},  {"start", 1, 0, 't'}, {"utc-offset-min", 1, 0, 'u'}, {"quiet", 0, 0, 'q'}, {0, 0, 0, 0}};
+    static const struct option options[] = {{"roads", 1, 0, 'r'},  {"full", 1, 0, 'f'}, {"light", 1, 0, 'l'}, {"out", 1, 0, 'o'},
+                                            {"routes", 1, 0, 'n'}, {"seed", 1, 0, 's'}, {"start", 1, 0, 't'}, {"utc-offset-min", 1, 0, 'u'},
+                                            {"quiet", 0, 0, 'q'},  {0, 0, 0, 0}};
     const char *roads_file = NULL;
     struct plan p = {0};
     struct planner_random rnd = {0x9E3779B97F4A7C15ULL};

@@ -7,17 +7,17 @@
 
 #include "ride.h"
 
-#define TURNS      5      /* corners of the loop besides the school */
+#define TURNS      5 /* corners of the loop besides the school */
 #define LOOP_MIN_M 6000.0
 #define LOOP_MAX_M 12500.0
-#define REUSE      5.0    /* how much dearer a street is that the route already uses */
+#define REUSE      5.0 /* how much dearer a street is that the route already uses */
 #define KERB_M     3.5
 
 /* Invented names, none of a real place. */
 static const char *const stop_names_zh[] = {
-    "幸福路口站", "和平街站",   "育才路站",   "光明路口站", "文化宫站",   "新华路站",   "青年路口站", "朝阳小区站", "河滨公园站", "人民广场站",
-    "友谊桥站",   "长青小区站", "丰收路站",   "团结路口站", "桃园小区站", "梧桐街站",   "柳荫路站",   "东风路口站", "星光小区站", "清泉路站",
-    "体育馆站",   "图书馆站",   "银杏路站",   "百花园站",   "晨光路口站", "平安街站",   "松林小区站", "金桥路站",   "海棠街站",   "学府路站",
+    "幸福路口站", "和平街站",   "育才路站", "光明路口站", "文化宫站",   "新华路站", "青年路口站", "朝阳小区站", "河滨公园站", "人民广场站",
+    "友谊桥站",   "长青小区站", "丰收路站", "团结路口站", "桃园小区站", "梧桐街站", "柳荫路站",   "东风路口站", "星光小区站", "清泉路站",
+    "体育馆站",   "图书馆站",   "银杏路站", "百花园站",   "晨光路口站", "平安街站", "松林小区站", "金桥路站",   "海棠街站",   "学府路站",
 };
 #define STOP_NAMES ((int)(sizeof stop_names_zh / sizeof *stop_names_zh))
 

@@ -1,6 +1,6 @@
 /*
- * planner - approved school-bus routes along real streets: a loop from a school through its quarter and back, with stops at the road side, the limits of
- * each street and a timetable that a careful driver keeps.
+ * planner - approved school-bus routes along real streets: a loop from a school through its quarter and back, with stops at the road side, the limits
+ * of each street and a timetable that a careful driver keeps.
  */
 #ifndef SCHOOLWARD_SIM_PLANNER_H
 #define SCHOOLWARD_SIM_PLANNER_H
@@ -38,7 +38,7 @@ struct planner_route {
     struct planner_stop stop[SCENARIO_STOPS_MAX];
     size_t stops;
     double length_m;
-    double lap_s; /* timetable time of a whole lap, layover at the school included */
+    double lap_s;                /* timetable time of a whole lap, layover at the school included */
     struct scenario_route drive; /* the same as the simulator drives it */
 };
 

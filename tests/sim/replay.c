@@ -16,7 +16,7 @@
 #include "gtfs.h"
 #include "sim.h"
 
-#define PASSENGERS  20
+#define PASSENGERS    20
 #define COUNT_EACH_MS (5 * 60 * 1000LL)
 
 struct replay_bus {
@@ -31,7 +31,7 @@ struct replay {
     struct client_pool *pool;
     struct gtfs day;
     struct replay_bus *bus;
-    size_t next; /* fix */
+    size_t next;  /* fix */
     double speed; /* 0: as fast as it goes */
     int64_t began_ms, patience_ms;
     bool closing, failed;
@@ -127,8 +127,8 @@ static int play(struct replay *r, const char *url, const char *secret)
     uv_run(&r->loop, UV_RUN_DEFAULT);
     struct client_pool_figures n;
     client_pool_figures(r->pool, &n);
-    printf("vehicles=%zu\npositions=%zu\nevents=%llu\nacked=%llu\nresent=%llu\nseconds=%.2f\n", r->day.vehicles, r->day.fixes, (unsigned long long)n.events,
-           (unsigned long long)n.acked, (unsigned long long)n.resent_events, (double)(wall_ms() - r->began_ms) / 1000);
+    printf("vehicles=%zu\npositions=%zu\nevents=%llu\nacked=%llu\nresent=%llu\nseconds=%.2f\n", r->day.vehicles, r->day.fixes,
+           (unsigned long long)n.events, (unsigned long long)n.acked, (unsigned long long)n.resent_events, (double)(wall_ms() - r->began_ms) / 1000);
     client_pool_free(r->pool);
     uv_loop_close(&r->loop);
     free(r->bus);
@@ -137,7 +137,8 @@ static int play(struct replay *r, const char *url, const char *secret)
 
 static int usage(void)
 {
-    fputs("usage: schoolward-sim replay --gtfs DIR --avl CSV (--write-fleet FILE | --url ws://127.0.0.1:PORT/gateway) [--secret TEXT] [--speed X | --fast]\n",
+    fputs("usage: schoolward-sim replay --gtfs DIR --avl CSV (--write-fleet FILE | --url ws://127.0.0.1:PORT/gateway) [--secret TEXT] [--speed X | "
+          "--fast]\n",
           stderr);
     return 64;
 }

@@ -5,9 +5,9 @@
 
 #include "../../core/event.h"
 
-#define DOOR_S       1.5  /* standing before the door opens, and after it has closed before the bus moves */
-#define STEP_IN_S    1.6  /* one child through the door */
-#define LAYOVER_S    25.0 /* at the school between two laps */
+#define DOOR_S    1.5  /* standing before the door opens, and after it has closed before the bus moves */
+#define STEP_IN_S 1.6  /* one child through the door */
+#define LAYOVER_S 25.0 /* at the school between two laps */
 
 static void enter_lap(struct ride *r)
 {

@@ -12,16 +12,16 @@
 #include "../../core/rc.h"
 
 enum roads_class { /* as OpenStreetMap's highway=*, links with their road */
-    ROADS_MOTORWAY = 0,
-    ROADS_TRUNK,
-    ROADS_PRIMARY,
-    ROADS_SECONDARY,
-    ROADS_TERTIARY,
-    ROADS_UNCLASSIFIED,
-    ROADS_RESIDENTIAL,
-    ROADS_LIVING_STREET,
-    ROADS_SERVICE,
-    ROADS_CLASSES,
+                   ROADS_MOTORWAY = 0,
+                   ROADS_TRUNK,
+                   ROADS_PRIMARY,
+                   ROADS_SECONDARY,
+                   ROADS_TERTIARY,
+                   ROADS_UNCLASSIFIED,
+                   ROADS_RESIDENTIAL,
+                   ROADS_LIVING_STREET,
+                   ROADS_SERVICE,
+                   ROADS_CLASSES,
 };
 
 struct roads_edge {
@@ -50,7 +50,7 @@ struct roads {
     size_t nodes;
     struct roads_edge *edge;
     size_t edges;
-    uint32_t *first;       /* hops out of node i: hop[first[i] .. first[i + 1]) */
+    uint32_t *first; /* hops out of node i: hop[first[i] .. first[i + 1]) */
     struct roads_hop *hop;
     char **name, **name_en;
     size_t names;

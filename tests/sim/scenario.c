@@ -145,7 +145,8 @@ static enum rc read_bus(const json_t *j, const struct scenario *s, struct scenar
             what++;
         if (what == SCENARIO_WHATS)
             return RC_INVALID;
-        b->event[b->events++] = (struct scenario_happening){(enum scenario_what)what, number_of(e, "at_s"), number_of(e, "for_s"), number_of(e, "value")};
+        b->event[b->events++] =
+            (struct scenario_happening){(enum scenario_what)what, number_of(e, "at_s"), number_of(e, "for_s"), number_of(e, "value")};
     }
     return RC_OK;
 }

@@ -55,8 +55,8 @@ struct scenario_bus {
     char id[SCENARIO_ID_MAX + 1], gateway[SCENARIO_ID_MAX + 1], secret[80];
     const struct scenario_route *route;
     double start_m;
-    int aboard;        /* pupils at the start */
-    int rated;         /* persons */
+    int aboard;               /* pupils at the start */
+    int rated;                /* persons */
     int staff, staff_counted; /* aboard; of them those who pass the counted door */
     /* First lap on another street: the lap's own way with its own stops, NULL if none. */
     struct path *detour;

@@ -36,7 +36,7 @@ bool slave_coil(struct slave *s, int address);
 
 unsigned slave_requests(struct slave *s); /* answered so far */
 
-void slave_plug(struct slave *s, bool plugged);   /* false: the line vanishes within half a second */
-void slave_answer_late(struct slave *s, int ms);  /* 0 = at once */
+void slave_plug(struct slave *s, bool plugged);  /* false: the line vanishes within half a second */
+void slave_answer_late(struct slave *s, int ms); /* 0 = at once */
 
 #endif

@@ -18,7 +18,8 @@ void story_add(struct story *s, enum scenario_what what, double at_s, double for
 
 static struct scenario_bus bus_of(const struct planner_route *r, const struct story *s, int rated)
 {
-    struct scenario_bus b = {.route = &r->drive, .start_m = s->start_m, .aboard = s->aboard, .rated = rated, .staff = STAFF, .staff_counted = STAFF - 1};
+    struct scenario_bus b = {
+        .route = &r->drive, .start_m = s->start_m, .aboard = s->aboard, .rated = rated, .staff = STAFF, .staff_counted = STAFF - 1};
     memcpy(b.event, s->event, sizeof b.event);
     b.events = s->events;
     return b;

@@ -28,7 +28,8 @@ static void epoch_reads_back(void **state)
     (void)state;
     srand48(7);
     for (int i = 0; i < 5000; i++) {
-        struct nmea_epoch e = {.time_ms = 1795395327000LL + i * 1000LL, .fix = i % 9 != 0, .alt_m = 347, .speed_mps = drand48() * 20, .course_deg = drand48() * 359.9};
+        struct nmea_epoch e = {
+            .time_ms = 1795395327000LL + i * 1000LL, .fix = i % 9 != 0, .alt_m = 347, .speed_mps = drand48() * 20, .course_deg = drand48() * 359.9};
         e.at = (struct geo_pt){.lat = drand48() * 170 - 85, .lon = drand48() * 359.8 - 179.9};
         char text[NMEA_EPOCH_MAX];
         size_t n = nmea_epoch(text, &e);
@@ -150,7 +151,7 @@ static void camera_sends_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(checksum_of_a_published_sentence), cmocka_unit_test(epoch_reads_back),     cmocka_unit_test(camera_frames_escape),
+        cmocka_unit_test(checksum_of_a_published_sentence),      cmocka_unit_test(epoch_reads_back),   cmocka_unit_test(camera_frames_escape),
         cmocka_unit_test(camera_answers_with_the_same_sequence), cmocka_unit_test(camera_sends_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

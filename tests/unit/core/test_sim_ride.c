@@ -17,9 +17,12 @@
 #include "tests/sim/scenario.c"
 
 static const char scenario_text[] =
-    "{\"format\": \"schoolward-sim.1\", \"routes\": [{\"id\": \"r\", \"line\": [[71.40, 51.10], [71.42, 51.10], [71.42, 51.11], [71.40, 51.11], [71.40, 51.10]],"
-    "\"limits\": [[0, 1500, 40], [1500, 9000, 60]], \"stops\": [{\"along_m\": 5, \"board\": 0}, {\"along_m\": 900, \"board\": 4}, {\"along_m\": 2900, \"board\": 6},"
-    "{\"along_m\": 4900, \"board\": 0}]}], \"buses\": [{\"id\": \"b\", \"gateway\": \"g\", \"secret\": \"s\", \"route\": \"r\", \"start_m\": 20, \"aboard\": 3, \"rated\": 19,"
+    "{\"format\": \"schoolward-sim.1\", \"routes\": [{\"id\": \"r\", \"line\": [[71.40, 51.10], [71.42, 51.10], [71.42, 51.11], [71.40, 51.11], "
+    "[71.40, 51.10]],"
+    "\"limits\": [[0, 1500, 40], [1500, 9000, 60]], \"stops\": [{\"along_m\": 5, \"board\": 0}, {\"along_m\": 900, \"board\": 4}, {\"along_m\": "
+    "2900, \"board\": 6},"
+    "{\"along_m\": 4900, \"board\": 0}]}], \"buses\": [{\"id\": \"b\", \"gateway\": \"g\", \"secret\": \"s\", \"route\": \"r\", \"start_m\": 20, "
+    "\"aboard\": 3, \"rated\": 19,"
     "\"staff\": 2, \"staff_counted\": 1, \"happenings\": [{\"what\": \"speeding\", \"at_s\": %d, \"for_s\": 120, \"value\": 0},"
     "{\"what\": \"overload\", \"at_s\": %d, \"for_s\": 200, \"value\": 5}]}]}";
 
@@ -42,7 +45,7 @@ static double limit_kmh(double along_m)
 }
 
 struct lap {
-    double over_kmh;   /* worst */
+    double over_kmh; /* worst */
     int halts, most;
     double lap_s;
 };
