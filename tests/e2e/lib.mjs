@@ -86,6 +86,7 @@ export async function settled(page, selector = '.map canvas') {
   }
 }
 
+/* Waits are limits against hanging, generous because a test machine may be busy with other things. */
 export async function until(what, test, ms = 10_000) {
   const end = Date.now() + ms
   for (;;) {
