@@ -205,7 +205,7 @@ static enum rc parse_address(const char *text, struct sockaddr_storage *ret_a, s
     struct sockaddr_in *v4 = (struct sockaddr_in *)&a;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&a;
     if (strcmp(h, "localhost") == 0)
-        h = strcpy(host, "127.0.0.1");
+        h = memcpy(host, "127.0.0.1", 10);
     if (inet_pton(AF_INET, h, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
         v4->sin_port = htons((uint16_t)number);

@@ -169,7 +169,7 @@ enum rc replay_line_parse(const char *line, int64_t *ret_ms, struct event *ret_e
         snprintf(why, cap, "line longer than %d characters: one event per line", REPLAY_LINE_MAX - 1);
         return RC_INVALID;
     }
-    strcpy(copy, line);
+    memcpy(copy, line, strlen(line) + 1);
     char *save = NULL;
     for (char *t = strtok_r(copy, " \t\r\n", &save); t != NULL && w.n < WORDS_MAX; t = strtok_r(NULL, " \t\r\n", &save))
         w.word[w.n++] = t;

@@ -380,6 +380,7 @@ static void with_peer(struct kit *k, struct peer *p, struct device *d)
     uv_timer_start(&t, peer_tick, 5, 5);
     talk(k, p, d);
     uv_close((uv_handle_t *)&t, NULL);
+    kit_run_ms(k, 10); /* the handle is on this stack */
 }
 
 static void peer_on_a_pty(void **state)
