@@ -94,6 +94,7 @@ static void api_release(struct api *a)
     uv_cond_destroy(&a->idle);
     uv_mutex_destroy(&a->lock);
     free(a->openapi);
+    api_snapshot_release(a->vehicles);
     static_free(a->pages);
     tiles_free(a->tiles);
     free(a);
@@ -334,6 +335,7 @@ static void api_page(struct api_call *c)
                                .etag = gz ? f->etag_gz : f->etag,
                                .encoding = gz ? "gzip" : NULL,
                                .cache = f->immutable ? "public, max-age=31536000, immutable" : "no-cache",
+                               .shared = true,
                                .vary = f->gz != NULL};
     api_answer(c, &page);
 }

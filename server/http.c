@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "../core/base/clock.h"
 
 #define HTTP_HEADER_BLOCK 1536 /* our answer's header block */
 #define HTTP_PIECE 16384
-#define HTTP_PIECES 16 /* in one turn of the loop: a fast reader of a long answer must not stop the buses */
+#define HTTP_PIECES 4 /* in one turn of the loop: a fast reader of a long answer must not stop the buses */
+#define HTTP_KERNEL_MAX 131072 /* bytes of a long answer that may wait in the socket */
 #define HTTP_DISCARD_MAX (1u << 20) /* of a body that is too large this much is read so that the client sees the 413, the rest is cut off */
 
 /* Scripts, styles and data from ourselves alone; pictures may be inline (map styles draw icons), nobody may frame the pages. */
@@ -44,7 +46,7 @@ struct http_private {
     size_t head_n, sent;
     bool head_sent;
     const char *out;
-    size_t out_n;
+    size_t out_n, held;
     void (*release)(void *arg);
     void *release_arg;
     unsigned char head[LWS_PRE + HTTP_HEADER_BLOCK];
@@ -134,7 +136,7 @@ static void http_destroy(struct http_exchange *x)
     struct http *h = x->p->h;
     if (x->p->release)
         x->p->release(x->p->release_arg);
-    h->figures.held -= x->p->out_n;
+    h->figures.held -= x->p->held;
     h->figures.open--;
     free(x->body);
     free(x->p);
@@ -279,6 +281,8 @@ static void http_ask(struct http_exchange *x)
     struct http_private *p = x->p;
     p->asked = true;
     lws_set_timeout(p->wsi, PENDING_TIMEOUT_HTTP_CONTENT, HTTP_STALL_S);
+    /* We have copied what we need. libwebsockets has few places for headers; kept to the end of a slow answer they would shut out everybody else. */
+    (void)lws_http_headers_detach(p->wsi);
     p->h->on_request(p->h->arg, x);
 }
 
@@ -396,7 +400,7 @@ void http_answer(struct http_exchange *x, const struct http_answer *a)
     struct http *h = p->h;
     struct http_answer full = {.status = 503, .type = "application/json", .body = busy, .n = sizeof busy - 1};
     p->answered = true;
-    if (!p->wsi || h->figures.held + a->n > HTTP_HELD_MAX) {
+    if (!p->wsi || (!a->shared && a->n > HTTP_SMALL && h->figures.held + a->n > HTTP_HELD_MAX)) {
         if (a->release)
             a->release(a->release_arg);
         if (!p->wsi) {
@@ -413,7 +417,8 @@ void http_answer(struct http_exchange *x, const struct http_answer *a)
     if (body) {
         p->out = a->body;
         p->out_n = a->n;
-        h->figures.held += a->n;
+        p->held = a->shared ? 0 : a->n;
+        h->figures.held += p->held;
     }
     h->figures.answers[status / 100 % 6]++;
     if (!http_build_head(x, a, status, status != 304 && status != 204)) {
@@ -441,7 +446,10 @@ static int http_on_writable(struct http *h, struct lws *wsi, struct http_session
     if (clock_mono_ms() - p->begun_ms > HTTP_WHOLE_MS || !p->head_n)
         return http_finish(s, wsi, true);
     if (!p->head_sent) {
+        int kept = HTTP_KERNEL_MAX;
         p->head_sent = true;
+        if (p->out_n > HTTP_KERNEL_MAX) /* a few hundred readers that stall would otherwise fill the kernel's memory for all of TCP, and buses be reset */
+            (void)setsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_SNDBUF, &kept, sizeof kept);
         if (lws_write(wsi, p->head + LWS_PRE, p->head_n, LWS_WRITE_HTTP_HEADERS) < 0)
             return http_finish(s, wsi, true);
         if (!p->out_n)

@@ -20,7 +20,8 @@
 #define HTTP_QUERY_MAX 16      /* parameters */
 #define HTTP_QUERY_TEXT 1024   /* bytes of all of them */
 #define HTTP_EXCHANGES_MAX 2048 /* requests not yet answered to the end; above it connections are dropped */
-#define HTTP_HELD_MAX (256u << 20) /* bytes of answers waiting for slow readers; above it 503 */
+#define HTTP_HELD_MAX (256u << 20) /* bytes of answers waiting for slow readers; above it 503 instead of any that is not small */
+#define HTTP_SMALL 65536
 #define HTTP_STALL_S 30        /* a peer that takes nothing for so long is closed */
 #define HTTP_WHOLE_MS 300000   /* and one that needs longer for one answer */
 
@@ -77,6 +78,7 @@ struct http_answer {
     const char *cache;    /* Cache-Control, NULL = no-store */
     const char *allow;    /* with 405 */
     const char *location; /* with 308 */
+    bool shared;          /* many answers share this body: it does not count as held */
     bool vary;            /* by Accept-Encoding */
     bool challenge;       /* with 401: WWW-Authenticate: Bearer */
 };

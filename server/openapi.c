@@ -136,6 +136,7 @@ static void openapi_answers(struct json *j, const struct api_route *r)
     }
     if (path)
         openapi_error(j, "404");
+    openapi_error(j, "default"); /* 405, 411, 413, 503 ...: any request may meet them */
     json_end_object(j);
 }
 

@@ -81,6 +81,14 @@ struct api_counters {
     uint64_t ack_le[6];
 };
 
+/* An answer that many may read at once. The loop's thread alone counts. */
+struct api_snapshot {
+    struct json text;
+    unsigned users;
+    int64_t made_ms;
+};
+void api_snapshot_release(void *snapshot); /* NULL is fine */
+
 struct api {
     struct api_setup s;
     struct http *http;
@@ -91,6 +99,7 @@ struct api {
     char *openapi;
     size_t openapi_n;
     struct api_counters counters;
+    struct api_snapshot *vehicles; /* the newest list of all, NULL = none yet */
     uv_mutex_t lock;
     uv_cond_t idle;
     size_t working; /* jobs inside the pool's threads; under lock */

@@ -40,7 +40,7 @@ void api_ready(struct api_call *c)
 
 void api_document(struct api_call *c)
 {
-    struct http_answer a = {.status = 200, .type = "application/json", .body = c->api->openapi, .n = c->api->openapi_n};
+    struct http_answer a = {.status = 200, .type = "application/json", .body = c->api->openapi, .n = c->api->openapi_n, .shared = true};
     api_answer(c, &a);
 }
 

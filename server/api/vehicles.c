@@ -1,27 +1,72 @@
 /* vehicles - what is on the road now, where it was, and the approved routes. */
 #include "route.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../view.h"
 
+#define VEHICLES_SHARED_MS 200
 #define HOUR_MS INT64_C(3600000)
 #define TRACK_SPAN_MAX_MS (31 * 24 * HOUR_MS)
 #define TRACK_PRIME_MS 600000  /* read so much earlier, to know counts and doors at the start */
 #define TRACK_POINTS 5000
 #define TRACK_EVENTS 400000    /* most events looked at for one answer */
 
+void api_snapshot_release(void *snapshot)
+{
+    struct api_snapshot *v = snapshot;
+    if (!v || --v->users)
+        return;
+    json_free(&v->text);
+    free(v);
+}
+
+static struct api_snapshot *make_vehicles(struct api *a, int64_t now_ms)
+{
+    struct api_snapshot *v = calloc(1, sizeof *v);
+    if (!v)
+        return NULL;
+    v->users = 1;
+    v->made_ms = now_ms;
+    json_init(&v->text, API_ANSWER_MAX);
+    json_begin_object(&v->text, NULL);
+    json_int(&v->text, "server_time_ms", now_ms);
+    json_begin_array(&v->text, "vehicles");
+    for (size_t i = 0; i < fleet_count(a->s.fleet); i++)
+        view_vehicle(&v->text, NULL, a->s.fleet, a->s.arrive, fleet_at(a->s.fleet, i), now_ms);
+    json_end_array(&v->text);
+    json_end_object(&v->text);
+    if (v->text.failed) {
+        api_snapshot_release(v);
+        return NULL;
+    }
+    return v;
+}
+
+/* The whole fleet takes some 20 ms of the loop and 2 MB for 5,000 buses: those who ask at nearly the same time share one answer. */
 void api_vehicles(struct api_call *c)
 {
-    struct fleet *f = c->api->s.fleet;
-    json_begin_object(&c->out, NULL);
-    json_int(&c->out, "server_time_ms", c->now_ms);
-    json_begin_array(&c->out, "vehicles");
-    for (size_t i = 0; i < fleet_count(f); i++)
-        view_vehicle(&c->out, NULL, f, c->api->s.arrive, fleet_at(f, i), c->now_ms);
-    json_end_array(&c->out);
-    json_end_object(&c->out);
-    api_answer_json(c, 200);
+    struct api *a = c->api;
+    int64_t age_ms = a->vehicles ? c->now_ms - a->vehicles->made_ms : INT64_MAX;
+    if (age_ms < 0 || age_ms > VEHICLES_SHARED_MS) {
+        struct api_snapshot *v = make_vehicles(a, c->now_ms);
+        if (!v) {
+            api_fail_rc(c, RC_NO_MEMORY);
+            return;
+        }
+        api_snapshot_release(a->vehicles);
+        a->vehicles = v;
+    }
+    a->vehicles->users++;
+    struct http_answer answer = {.status = 200,
+                                 .type = "application/json",
+                                 .body = a->vehicles->text.text,
+                                 .n = a->vehicles->text.n,
+                                 .release = api_snapshot_release,
+                                 .release_arg = a->vehicles,
+                                 .shared = true};
+    api_answer(c, &answer);
 }
 
 void api_vehicle(struct api_call *c)

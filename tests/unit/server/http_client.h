@@ -142,6 +142,7 @@ static inline void testserver_run(void *arg)
                                              .protocols = s->protocol,
                                              .foreign_loops = loops,
                                              .alpn = "http/1.1",
+                                             .max_http_header_pool = 8,
                                              .gid = (gid_t)-1,
                                              .uid = (uid_t)-1,
                                              .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_IPV6};

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "http_client.h"
@@ -251,6 +252,31 @@ static void test_long(void **state)
     assert_int_equal(released, before + 3);
 }
 
+/* Many readers that ask for a long answer and take nothing of it do not shut out others, though the context has places for eight headers. */
+static void test_stalled(void **state)
+{
+    (void)state;
+    enum { READERS = 60 };
+    static const char get[] = "GET /long HTTP/1.1\r\nHost: t\r\n\r\n";
+    int fd[READERS], before = released;
+    for (int i = 0; i < READERS; i++) {
+        fd[i] = client_open(server.port);
+        assert_true(client_send(fd[i], get, sizeof get - 1));
+    }
+    struct timespec begun, end_of_it;
+    (void)clock_gettime(CLOCK_MONOTONIC, &begun);
+    expect("GET", "/beside", NULL, NULL, 200, "GET /beside [] 0  gz0");
+    (void)clock_gettime(CLOCK_MONOTONIC, &end_of_it);
+    double ms = (double)(end_of_it.tv_sec - begun.tv_sec) * 1e3 + (double)(end_of_it.tv_nsec - begun.tv_nsec) / 1e6;
+    print_message("an answer beside %d stalled readers: %.1f ms\n", READERS, ms);
+    assert_true(ms < 5000);
+    for (int i = 0; i < READERS; i++)
+        close(fd[i]);
+    for (int i = 0; i < 500 && released < before + READERS; i++)
+        usleep(10000);
+    assert_int_equal(released, before + READERS);
+}
+
 static void test_late_answer(void **state)
 {
     (void)state;
@@ -334,6 +360,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests),  cmocka_unit_test(test_head),        cmocka_unit_test(test_security_headers),
                                        cmocka_unit_test(test_body_limit), cmocka_unit_test(test_pipeline),    cmocka_unit_test(test_long),
-                                       cmocka_unit_test(test_late_answer), cmocka_unit_test(test_rubbish),    cmocka_unit_test(test_query)};
+                                       cmocka_unit_test(test_stalled),  cmocka_unit_test(test_late_answer), cmocka_unit_test(test_rubbish),    cmocka_unit_test(test_query)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
