@@ -7,7 +7,7 @@ enum {
     LISTENERS_MAX = 8,
     TICK_LAG_MS = 3000,    /* a bus may report two seconds in one message: do not tick past what is still under way */
     LATE_BACK_MS = 600000, /* late data this much older than the late judge's newest begins a new story */
-    SNAPSHOT_LAYOUT = 1,
+    SNAPSHOT_LAYOUT = 2,
 };
 
 struct fleet_late { /* the judge of what came as backlog */
@@ -206,7 +206,25 @@ static void pending_drop(struct fleet *f, uint32_t index)
     f->place[index] = 0;
 }
 
-static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct event *e)
+/* An episode that was old news when it opened stays so until it closes, however fresh the event that raises or closes it. */
+static bool stays_late(struct fleet_vehicle *v, const struct rules_finding *x, bool late)
+{
+    uint64_t *slot = NULL;
+    for (size_t i = 0; i < RULES_LADDERS && slot == NULL; i++)
+        if (v->late_id[i] == x->id)
+            slot = &v->late_id[i];
+    if (x->change == RULES_OPENED && late && slot == NULL)
+        for (size_t i = 0; i < RULES_LADDERS && slot == NULL; i++)
+            if (v->late_id[i] == 0) {
+                slot = &v->late_id[i];
+                *slot = x->id;
+            }
+    if (slot != NULL && x->change == RULES_CLOSED)
+        *slot = 0;
+    return slot != NULL;
+}
+
+static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct event *e, bool late)
 {
     struct rules_finding out[RULES_OUT_MAX];
     size_t n = rules_step(f->law, f->set, v->duty, &v->bus, e, &v->memory, out);
@@ -220,7 +238,7 @@ static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct ev
     v->version++;
     for (size_t i = 0; i < n; i++)
         if (for_office(&out[i]))
-            tell_finding(f, v, &out[i], false);
+            tell_finding(f, v, &out[i], stays_late(v, &out[i], late));
 }
 
 /* Where the late judge keeps the open finding of this id: its own place, or a free one. */
@@ -290,7 +308,12 @@ void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e
     bool outer = f->replaying;
     f->replaying = outer || replayed;
     v->received_ms = arrival_ms;
-    if (late) {
+    /*
+     * What comes late but in order (a short gap, or a bus that has not yet said anything newer) goes on where the live judge stands: one story, one
+     * episode. What is older than the newest judged event needs a judge of its own; and what says it comes from the future or has no date must not move
+     * the live state, or nothing true would be newer than it.
+     */
+    if (late && (e->time_ms < v->bus.time_ms || e->time_ms > arrival_ms || e->clock == EVENT_CLOCK_NONE)) {
         judge_late(f, v, e);
     } else {
         bus_apply(&v->bus, f->set, v->duty, e);
@@ -299,7 +322,7 @@ void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e
             v->persons = bus_persons(&v->bus, v->duty);
         else if (e->kind == EVENT_HEALTH)
             note_device(v, e);
-        judge_live(f, v, e);
+        judge_live(f, v, e, late);
     }
     for (size_t i = 0; i < f->listeners; i++)
         if (f->listener[i].on_event != NULL)
@@ -340,7 +363,8 @@ void fleet_tick(struct fleet *f, int64_t now_ms)
         struct event e = {.time_ms = now_ms - TICK_LAG_MS, .kind = EVENT_TICK, .clock = EVENT_CLOCK_SYSTEM};
         if (e.time_ms <= v->bus.time_ms)
             continue; /* it speaks for itself */
-        judge_live(f, v, &e);
+        bus_apply(&v->bus, f->set, v->duty, &e);
+        judge_live(f, v, &e, false);
     }
 }
 
@@ -368,6 +392,7 @@ struct snapshot {
     struct bus bus;
     struct rules_memory memory;
     struct fleet_device device[FLEET_DEVICES_MAX];
+    uint64_t late_id[RULES_LADDERS];
     uint8_t devices, has_late;
     struct fleet_late late;
 };
@@ -395,6 +420,7 @@ enum rc fleet_snapshot(const struct fleet *f, void **ret_blob, size_t *ret_n)
         s.bus = v->bus;
         s.memory = v->memory;
         memcpy(s.device, v->device, sizeof s.device);
+        memcpy(s.late_id, v->late_id, sizeof s.late_id);
         s.devices = v->devices;
         s.has_late = v->late != NULL;
         if (v->late != NULL)
@@ -428,6 +454,7 @@ enum rc fleet_restore(struct fleet *f, const void *blob, size_t n)
         v->bus = s.bus;
         v->memory = s.memory;
         memcpy(v->device, s.device, sizeof v->device);
+        memcpy(v->late_id, s.late_id, sizeof v->late_id);
         v->devices = s.devices <= FLEET_DEVICES_MAX ? s.devices : 0;
         if (s.has_late && (v->late = malloc(sizeof *v->late)) != NULL)
             *v->late = s.late;

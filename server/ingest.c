@@ -487,7 +487,7 @@ static void on_batch(struct ingest *in, struct link *l, const void *p, size_t n)
     } else {
         accept_rest(in, l, b);
     }
-    if (b->backlog && g->vehicle->late != NULL && lane_clean(&g->lane[0]) && lane_clean(&g->lane[1]))
+    if (g->vehicle->late != NULL && lane_clean(&g->lane[0]) && lane_clean(&g->lane[1]))
         fleet_caught_up(in->setup.fleet, g->vehicle);
     if (l->prompt.next != NULL && all_settled(in, l)) /* nothing new that a commit would answer */
         send_acks(in, l);

@@ -16,7 +16,7 @@
 #define INGEST_SILENT_MS 60000           /* and one that says nothing at all for so long; it is pinged at half of it */
 #define INGEST_PARTS_MAX (32u << 20)     /* bytes of half received messages, all connections */
 #define INGEST_RX_BYTES 1024             /* libwebsockets' buffer per connection; longer messages come in pieces */
-#define INGEST_ACK_FRAMES 64             /* so many frames not yet acknowledged are acknowledged with the next commit */
+#define INGEST_ACK_FRAMES 256            /* so many frames not yet acknowledged are acknowledged with the next commit */
 
 struct ingest;
 struct ingest_setup {

@@ -220,6 +220,22 @@ static bool on_row(void *arg, const struct journal_row *row)
     return true;
 }
 
+/* A backlog that was whole before the end: its books were closed then. */
+static void close_late(struct server *s)
+{
+    for (size_t i = 0; i < fleet_count(s->fleet); i++) {
+        struct fleet_vehicle *v = fleet_at(s->fleet, i);
+        bool whole = v->late != NULL;
+        for (int lane = 0; lane < EVENT_LANES && whole; lane++) {
+            struct wire_settled settled;
+            journal_settled(s->journal, v->duty->gateway, (enum event_lane)lane, &settled);
+            whole = settled.ranges == 0;
+        }
+        if (whole)
+            fleet_caught_up(s->fleet, v);
+    }
+}
+
 /* The fleet as it was: the newest checkpoint, and every group after it judged again. Finding ids are derived, so judging again changes nothing. */
 static enum rc replay(struct server *s)
 {
@@ -245,6 +261,7 @@ static enum rc replay(struct server *s)
     do
         rc = journal_follow(s->journal, &c, REPLAY_EVENTS, on_row, &r);
     while (rc == RC_OK);
+    close_late(s);
     fleet_replay(s->fleet, false);
     if (rc != RC_AGAIN)
         return rc;

@@ -173,7 +173,7 @@ def listens_only_here():
 
 
 def main():
-    s = Server(4).start()
+    s = Server(4, ingest__ack_ms="100").start()
     try:
         refusals(s)
         sequences(s)
