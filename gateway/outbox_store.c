@@ -415,9 +415,15 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
             snprintf(note, cap, "%s; set aside as %s, %" PRIu64 " records saved from it, a new outbox begins", reason, aside, kept);
         }
     } else if (rc == RC_OK && !floor_lost) {
-        /* a file put back from a copy, or a state kept while the file was deleted: never below the floor minus what one step can hold */
+        /*
+         * A file put back from a copy, or a state kept while the file was deleted: never below the floor minus what one step can hold. A lane that never
+         * held anything says nothing while the other one shows that the file is the old one.
+         */
+        bool fresh = true;
         for (int i = 0; i < EVENT_LANES; i++)
-            if (s->floor[i] > s->next_seq[i] + FLOOR_STEP + FLOOR_MARGIN || (s->next_seq[i] == 1 && s->floor[i] > 1)) {
+            fresh = fresh && s->next_seq[i] == 1;
+        for (int i = 0; i < EVENT_LANES; i++)
+            if (s->floor[i] > s->next_seq[i] + FLOOR_STEP + FLOOR_MARGIN || (fresh && s->floor[i] > 1)) {
                 if (s->waiting[i] == 0)
                     s->first_seq[i] = s->floor[i];
                 s->next_seq[i] = s->settled_next[i] = s->floor[i];

@@ -257,7 +257,7 @@ static void pump(struct uplink *u)
         return;
     u->fetching = true;
     u->fetch_generation = u->generation;
-    outbox_fetch(u->setup.outbox, u->want.lane, u->want.from, u->want.to, u->want.max_events, u->want.backlog, on_fetched, u);
+    outbox_fetch(u->setup.outbox, u->want.lane, u->want.from, u->want.to, u->want.max_events, u->want.backlog && !u->queue.in_order, on_fetched, u);
 }
 
 static int write_small(struct uplink *u, const uint8_t *frame, size_t len)

@@ -6,6 +6,7 @@ enum {
     LIVE_RUN = 4,
     BACKLOG_START = 128,
     BACKLOG_MIN = 16,
+    SHORT_BACKLOG = 256, /* half a batch: some minutes of a bus */
     SLOW_ACK_MS = 1000, /* an ack that takes longer says that the link is full: an alarm would wait as long */
     FAST_ACK_MS = 400,
     CAREFUL_ACKS = 64,
@@ -37,6 +38,9 @@ void uplink_queue_begin(struct uplink_queue *q, const struct wire_lane span[EVEN
     q->backlog_next = q->through[EVENT_LANE_BULK] + 1;
     q->boundary = span[EVENT_LANE_BULK].last_seq;
     q->live_next = q->boundary + 1;
+    /* What fits one batch goes first and in order: it delays live positions by one message, and the office has one story instead of two. */
+    if (q->boundary - q->through[EVENT_LANE_BULK] <= SHORT_BACKLOG)
+        q->in_order = true;
 }
 
 void uplink_queue_stored(struct uplink_queue *q, enum event_lane lane, uint64_t last_seq)
@@ -67,8 +71,8 @@ bool uplink_queue_next(const struct uplink_queue *q, struct uplink_want *ret_wan
     if (flights_of(q, EVENT_LANE_BULK, false) >= q->window)
         return false;
     bool live = q->live_next <= live_to, backlog = q->backlog_next <= q->boundary;
-    /* a fourth of the window is enough to fill the pipe, and leaves the rest to what is happening now */
-    bool backlog_may = backlog && flights_of(q, EVENT_LANE_BULK, true) < (q->window + 3) / 4;
+    /* a fourth of the window is enough to fill the pipe, and leaves the rest to what is happening now; in order there is nothing else to leave it to */
+    bool backlog_may = backlog && (q->in_order || flights_of(q, EVENT_LANE_BULK, true) < (q->window + 3) / 4);
     if (live && (q->live_run < LIVE_RUN || !backlog_may)) {
         *ret_want = (struct uplink_want){EVENT_LANE_BULK, false, q->live_next, live_to, q->live_max};
         return true;
