@@ -8,6 +8,7 @@
 
 #include "../core/base/clock.h"
 #include "../core/base/log.h"
+#include "inputs_merge.h"
 
 enum {
     TICK_MS = 250,      /* hold times of the law are seconds; the panel has its own timer */
@@ -31,6 +32,7 @@ struct gateway {
     struct device *device[GATEWAY_DEVICES_MAX];
     size_t devices;
 
+    struct inputs_merge inputs;
     struct bus bus;
     struct rules_memory memory;
     int64_t event_mono_ms; /* when the newest event was folded: ticks go on from its time */
@@ -230,6 +232,33 @@ static void note_inputs(struct gateway *g, const struct event_inputs *in)
     show(g);
 }
 
+static void take(struct gateway *g, const struct event *e)
+{
+    enum event_lane lane = event_lane_of(e);
+    g->figures.events++;
+    g->figures.urgent += lane == EVENT_LANE_URGENT;
+    store(g, e, lane);
+    if (e->kind == EVENT_FIX && event_fix_valid(&e->fix)) {
+        g->fix = e->fix;
+        g->fix_ms = e->time_ms;
+        g->fix_mono_ms = clock_mono_ms();
+    }
+    g->event_mono_ms = clock_mono_ms();
+    judge(g, e);
+    if (e->kind == EVENT_INPUTS)
+        note_inputs(g, &e->inputs);
+}
+
+/* What a device that went away said of doors and buttons holds no longer. The end of a recording is not such a device: its bus goes on as it was. */
+static void note_health(struct gateway *g, const struct device *d, const struct event *health)
+{
+    struct event e = {.time_ms = health->time_ms, .kind = EVENT_INPUTS, .clock = health->clock};
+    if (health->health.device != EVENT_DEVICE_INPUTS ||
+        !inputs_merge_health(&g->inputs, d, health->health.state == EVENT_DEVICE_OK, &e.inputs))
+        return;
+    take(g, &e);
+}
+
 void gateway_event(void *arg, struct device *d, const struct event *given)
 {
     struct gateway *g = arg;
@@ -249,19 +278,11 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
     }
     if (e.kind == EVENT_FIX)
         learn_time(g, &e);
-    enum event_lane lane = event_lane_of(&e);
-    g->figures.events++;
-    g->figures.urgent += lane == EVENT_LANE_URGENT;
-    store(g, &e, lane);
-    if (e.kind == EVENT_FIX && event_fix_valid(&e.fix)) {
-        g->fix = e.fix;
-        g->fix_ms = e.time_ms;
-        g->fix_mono_ms = clock_mono_ms();
-    }
-    g->event_mono_ms = clock_mono_ms();
-    judge(g, &e);
     if (e.kind == EVENT_INPUTS)
-        note_inputs(g, &e.inputs);
+        inputs_merge_report(&g->inputs, d, &e);
+    take(g, &e);
+    if (e.kind == EVENT_HEALTH)
+        note_health(g, d, &e);
     uint64_t took_us = (uv_hrtime() - began) / 1000;
     if (took_us > g->figures.worst_us)
         g->figures.worst_us = took_us;

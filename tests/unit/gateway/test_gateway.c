@@ -274,6 +274,55 @@ static void test_disk_trouble_is_an_event(void **state)
     free(b);
 }
 
+/* A module for the doors, another for the alarm button: what is stored carries both, and what went silent is unknown again. */
+static void test_two_input_devices(void **state)
+{
+    (void)state;
+    wall_ms = 1795400000000;
+    struct bench *b = begin();
+    struct gateway_figures f;
+    char at[2];
+    struct device *doors = (void *)&at[0], *cab = (void *)&at[1]; /* told apart by their addresses; only a refused event asks for the name */
+    struct event e = inputs(EVENT_IN_DOOR_FRONT);
+    e.inputs.known = EVENT_IN_DOORS;
+    gateway_event(b->g, doors, &e);
+    e = inputs(EVENT_IN_SOS);
+    e.inputs.known = EVENT_IN_SOS | EVENT_IN_BEACON;
+    gateway_event(b->g, cab, &e);
+    wall_ms += 1000;
+    e = inputs(0);
+    e.inputs.known = EVENT_IN_DOORS;
+    gateway_event(b->g, doors, &e);
+    wall_ms += 1000;
+    e = (struct event){.time_ms = wall_ms, .kind = EVENT_HEALTH, .clock = EVENT_CLOCK_SYSTEM,
+                       .health = {.name = "cab", .device = EVENT_DEVICE_INPUTS, .state = EVENT_DEVICE_SILENT}};
+    gateway_event(b->g, cab, &e);
+    wall_ms += 1000;
+    e.time_ms = wall_ms;
+    e.health.state = EVENT_DEVICE_OK;
+    gateway_event(b->g, cab, &e);
+    /* the end of a recording forgets nothing */
+    e = (struct event){.time_ms = wall_ms, .kind = EVENT_HEALTH, .clock = EVENT_CLOCK_SYSTEM,
+                       .health = {.name = "replay", .device = EVENT_DEVICE_REPLAY, .state = EVENT_DEVICE_FAILED}};
+    gateway_event(b->g, doors, &e);
+    finish(b, &f);
+    assert_int_equal(f.events, 8);
+    /* alarms: the press, the doors while it was pressed, and the alarm again when its device came back */
+    assert_int_equal(b->n[1], 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(b->event[1][i].kind, EVENT_INPUTS);
+        assert_int_equal(b->event[1][i].inputs.known, EVENT_IN_DOORS | EVENT_IN_SOS | EVENT_IN_BEACON);
+        assert_int_equal(b->event[1][i].inputs.state, EVENT_IN_SOS | (i == 0 ? EVENT_IN_DOOR_FRONT : 0));
+    }
+    assert_int_equal(b->n[0], 5);
+    assert_int_equal(b->event[0][1].kind, EVENT_HEALTH);
+    assert_int_equal(b->event[0][2].kind, EVENT_INPUTS);
+    assert_int_equal(b->event[0][2].time_ms, wall_ms - 1000);
+    assert_int_equal(b->event[0][2].inputs.known, EVENT_IN_DOORS);
+    assert_int_equal(b->event[0][2].inputs.state, 0);
+    free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_odd_receiver_is_not_believed),
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_disk_trouble_is_an_event),
+        cmocka_unit_test(test_two_input_devices),
     };
     clock_set_source(test_wall, test_mono, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
