@@ -1,19 +1,19 @@
 #include "journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "../core/base/clock.h"
 #include "../core/base/db.h"
 #include "../core/base/log.h"
 #include "journal_file.h"
 #include "journal_fold.h"
+#include "journal_lanes.h"
+#include "journal_save.h"
 
 /*
  *   loop thread                         writer thread
@@ -31,16 +31,6 @@ enum {
     PARTS_MAX = 4,
     SNAPSHOT_GROUPS = 256,
     TIMES = 512,
-};
-
-struct lane { /* a settled set, small while it has no ranges */
-    uint64_t through;
-    size_t ranges;
-    struct wire_range *range;
-};
-struct gateway {
-    char name[WIRE_TEXT_MAX + 1];
-    struct lane lane[EVENT_LANES];
 };
 
 struct part { /* becomes one group: a batch has several where a checkpoint was asked for in its midst */
@@ -77,10 +67,7 @@ struct journal {
     pthread_cond_t wake; /* the writer */
     pthread_cond_t news; /* followers */
     /* under the lock */
-    struct gateway *gateway;
-    size_t gateways, gateways_cap;
-    uint32_t *slot; /* open addressing by name: number + 1 */
-    size_t slots;   /* power of two */
+    struct journal_lanes lanes;
     struct batch batch[2], *open, *busy;
     size_t busy_bytes;
     bool stop, stopped;
@@ -103,143 +90,6 @@ struct journal {
     bool snapshot_due;
     struct journal_fold fold;
 };
-
-/* --- gateways --- */
-
-static uint32_t name_hash(const char *s)
-{
-    uint32_t h = 2166136261U; /* FNV-1a */
-    for (; *s != '\0'; s++)
-        h = (h ^ (uint8_t)*s) * 16777619U;
-    return h ^ h >> 15;
-}
-
-static struct gateway *gateway_find(const struct journal *j, const char *name)
-{
-    for (size_t i = name_hash(name) & (j->slots - 1); j->slot[i] != 0; i = (i + 1) & (j->slots - 1))
-        if (strcmp(j->gateway[j->slot[i] - 1].name, name) == 0)
-            return &j->gateway[j->slot[i] - 1];
-    return NULL;
-}
-
-static void slot_put(uint32_t *slot, size_t slots, const char *name, uint32_t v)
-{
-    size_t i = name_hash(name) & (slots - 1);
-    while (slot[i] != 0)
-        i = (i + 1) & (slots - 1);
-    slot[i] = v;
-}
-
-static struct gateway *gateway_add(struct journal *j, const char *name)
-{
-    if (j->gateways == j->gateways_cap) {
-        size_t cap = j->gateways_cap == 0 ? 64 : j->gateways_cap * 2;
-        struct gateway *more = realloc(j->gateway, cap * sizeof *more);
-        if (more == NULL)
-            return NULL;
-        j->gateway = more;
-        j->gateways_cap = cap;
-    }
-    if ((j->gateways + 1) * 2 > j->slots) {
-        size_t slots = j->slots * 2;
-        uint32_t *slot = calloc(slots, sizeof *slot);
-        if (slot == NULL)
-            return NULL;
-        for (size_t i = 0; i < j->gateways; i++)
-            slot_put(slot, slots, j->gateway[i].name, (uint32_t)i + 1);
-        free(j->slot);
-        j->slot = slot;
-        j->slots = slots;
-    }
-    struct gateway *g = &j->gateway[j->gateways];
-    *g = (struct gateway){0};
-    snprintf(g->name, sizeof g->name, "%s", name);
-    slot_put(j->slot, j->slots, g->name, (uint32_t)++j->gateways);
-    return g;
-}
-
-static struct gateway *gateway_of(struct journal *j, const char *name)
-{
-    struct gateway *g = gateway_find(j, name);
-    return g != NULL ? g : gateway_add(j, name);
-}
-
-static void lane_load(const struct lane *l, struct wire_settled *s)
-{
-    s->through = l->through;
-    s->ranges = l->ranges;
-    if (l->ranges > 0)
-        memcpy(s->range, l->range, l->ranges * sizeof s->range[0]);
-}
-
-static bool lane_store(struct lane *l, const struct wire_settled *s)
-{
-    if (s->ranges > l->ranges) {
-        struct wire_range *more = realloc(l->range, s->ranges * sizeof *more);
-        if (more == NULL)
-            return false;
-        l->range = more;
-    }
-    if (s->ranges > 0) {
-        memcpy(l->range, s->range, s->ranges * sizeof s->range[0]);
-    } else if (l->ranges > 0) {
-        free(l->range);
-        l->range = NULL;
-    }
-    l->through = s->through;
-    l->ranges = s->ranges;
-    return true;
-}
-
-/* All settled sets as a blob: varints through, ranges, (from, to)* for each lane of each gateway in the order of their numbers; CRC. */
-static uint8_t *snapshot_of(const struct journal *j, size_t *ret_n)
-{
-    size_t cap = 14;
-    for (size_t i = 0; i < j->gateways; i++)
-        for (size_t k = 0; k < EVENT_LANES; k++)
-            cap += 20 + 20 * j->gateway[i].lane[k].ranges;
-    uint8_t *out = malloc(cap);
-    if (out == NULL)
-        return NULL;
-    size_t n = journal_file_varint(out, j->gateways);
-    for (size_t i = 0; i < j->gateways; i++)
-        for (size_t k = 0; k < EVENT_LANES; k++) {
-            const struct lane *l = &j->gateway[i].lane[k];
-            n += journal_file_varint(out + n, l->through);
-            n += journal_file_varint(out + n, l->ranges);
-            for (size_t r = 0; r < l->ranges; r++) {
-                n += journal_file_varint(out + n, l->range[r].from);
-                n += journal_file_varint(out + n, l->range[r].to);
-            }
-        }
-    uint32_t crc = journal_file_crc(out, n);
-    for (int b = 0; b < 4; b++)
-        out[n++] = (uint8_t)(crc >> 8 * b);
-    *ret_n = n;
-    return out;
-}
-
-static enum rc snapshot_read(struct journal *j, const struct journal_file_names *names, const void *blob, size_t n)
-{
-    struct journal_file_reader r;
-    uint64_t count, v[2];
-    if (journal_file_read(&r, blob, n, 0) != RC_OK || !journal_file_get(&r.at, r.end, &count))
-        return RC_CORRUPT;
-    for (uint64_t i = 0; i < count; i++)
-        for (size_t k = 0; k < EVENT_LANES; k++) {
-            struct wire_settled s = {0};
-            if (!journal_file_get(&r.at, r.end, &s.through) || !journal_file_get(&r.at, r.end, &v[0]) || v[0] > WIRE_RANGES_MAX)
-                return RC_CORRUPT;
-            s.ranges = (size_t)v[0];
-            for (size_t x = 0; x < s.ranges; x++)
-                if (!journal_file_get(&r.at, r.end, &s.range[x].from) || !journal_file_get(&r.at, r.end, &s.range[x].to))
-                    return RC_CORRUPT;
-            struct gateway *g = i < names->n && names->name[i][0] != '\0' ? gateway_of(j, names->name[i]) : NULL;
-            if (g != NULL && !lane_store(&g->lane[k], &s))
-                return RC_NO_MEMORY;
-        }
-    return RC_OK;
-}
 
 /* --- the loop's side --- */
 
@@ -275,12 +125,12 @@ enum rc journal_put(struct journal *j, const char *gateway, enum event_lane lane
         return RC_INVALID;
     pthread_mutex_lock(&j->lock);
     struct batch *b = j->open;
-    struct gateway *g = gateway_of(j, gateway);
+    struct journal_gateway *g = journal_lanes_of(&j->lanes, gateway);
     enum rc rc = RC_FULL;
     bool first = b->parts == 0 || b->part[b->parts - 1].to != 0;
     if (g == NULL || b->n + j->busy_bytes + n > QUEUE_MAX || !batch_room(b, n + JOURNAL_FILE_HEAD_MAX + 4) || (first && b->parts == PARTS_MAX))
         goto out;
-    if (!lane_store(&g->lane[lane], settled))
+    if (!journal_lanes_store(&g->lane[lane], settled))
         goto out;
     bool wake = batch_empty(b);
     if (wake)
@@ -288,7 +138,7 @@ enum rc journal_put(struct journal *j, const char *gateway, enum event_lane lane
     if (first)
         b->part[b->parts++] = (struct part){.from = b->n, .first_ms = arrival_ms, .last_ms = arrival_ms};
     struct part *p = &b->part[b->parts - 1];
-    b->n += journal_file_head(b->data + b->n, (uint32_t)(g - j->gateway), (uint8_t)lane, arrival_ms - p->last_ms, n);
+    b->n += journal_file_head(b->data + b->n, (uint32_t)(g - j->lanes.gateway), (uint8_t)lane, arrival_ms - p->last_ms, n);
     memcpy(b->data + b->n, frame, n);
     b->n += n;
     p->last_ms = arrival_ms;
@@ -334,13 +184,18 @@ void journal_save(struct journal *j, void *blob, size_t n, void (*release)(void 
         old.release(old.blob);
 }
 
+enum rc journal_load(struct journal *j, void **ret_blob, size_t *ret_n, struct journal_cursor *ret_cursor)
+{
+    return journal_save_read(j->dir, ret_blob, ret_n, ret_cursor);
+}
+
 void journal_settled(struct journal *j, const char *gateway, enum event_lane lane, struct wire_settled *ret_s)
 {
     struct wire_settled s = {0};
     pthread_mutex_lock(&j->lock);
-    const struct gateway *g = gateway_find(j, gateway);
+    const struct journal_gateway *g = journal_lanes_find(&j->lanes, gateway);
     if (g != NULL)
-        lane_load(&g->lane[lane], &s);
+        journal_lanes_load(&g->lane[lane], &s);
     pthread_mutex_unlock(&j->lock);
     *ret_s = s;
 }
@@ -375,11 +230,7 @@ static void on_handle_closed(uv_handle_t *h)
     struct journal *j = h->data;
     void (*then)(void *) = j->on_closed;
     void *arg = j->closed_arg;
-    for (size_t i = 0; i < j->gateways; i++)
-        for (size_t k = 0; k < EVENT_LANES; k++)
-            free(j->gateway[i].lane[k].range);
-    free(j->gateway);
-    free(j->slot);
+    journal_lanes_free(&j->lanes);
     for (size_t i = 0; i < 2; i++) {
         if (j->batch[i].save.release != NULL)
             j->batch[i].save.release(j->batch[i].save.blob);
@@ -535,89 +386,6 @@ static enum rc write_work(struct journal *j, const struct work *w, char *why, si
     return rc;
 }
 
-/* --- checkpoints: a file of their own, replaced as a whole --- */
-
-struct save_head {
-    char magic[8];
-    int32_t day;
-    uint32_t crc;
-    int64_t group;
-    uint64_t n;
-};
-static const char save_magic[8] = "swckpt1";
-
-static void save_path(const struct journal *j, const char *suffix, char out[JOURNAL_FILE_PATH_MAX])
-{
-    snprintf(out, JOURNAL_FILE_PATH_MAX, "%s/checkpoint%s", j->dir, suffix);
-}
-
-static bool write_all(int fd, const void *p, size_t n)
-{
-    const uint8_t *at = p;
-    while (n > 0) {
-        ssize_t k = write(fd, at, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return false;
-        at += k;
-        n -= (size_t)k;
-    }
-    return true;
-}
-
-static void save_write(const struct journal *j, const struct save *s, struct journal_cursor as_of)
-{
-    char path[JOURNAL_FILE_PATH_MAX], tmp[JOURNAL_FILE_PATH_MAX];
-    struct save_head h = {.day = as_of.day, .group = as_of.group, .n = s->n, .crc = journal_file_crc(s->blob, s->n)};
-    memcpy(h.magic, save_magic, sizeof h.magic);
-    save_path(j, "", path);
-    save_path(j, ".new", tmp);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && write_all(fd, &h, sizeof h) && write_all(fd, s->blob, s->n) && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    if (!ok || rename(tmp, path) != 0)
-        log_warning("journal", "%s: checkpoint not written (%s): the next start replays more, nothing is lost", tmp, strerror(errno));
-    /* No fsync of the directory: after a power cut the older checkpoint is as good, it only makes the replay longer. */
-}
-
-enum rc journal_load(struct journal *j, void **ret_blob, size_t *ret_n, struct journal_cursor *ret_cursor)
-{
-    char path[JOURNAL_FILE_PATH_MAX];
-    struct save_head h;
-    *ret_blob = NULL;
-    *ret_n = 0;
-    *ret_cursor = (struct journal_cursor){0};
-    save_path(j, "", path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return RC_OK;
-    struct stat st;
-    uint8_t *blob = NULL;
-    bool ok = fstat(fd, &st) == 0 && read(fd, &h, sizeof h) == (ssize_t)sizeof h && memcmp(h.magic, save_magic, sizeof h.magic) == 0 &&
-              h.n == (uint64_t)st.st_size - sizeof h && h.n < (1ULL << 32);
-    if (ok)
-        blob = malloc(h.n > 0 ? (size_t)h.n : 1);
-    size_t got = 0;
-    while (ok && blob != NULL && got < h.n) {
-        ssize_t k = read(fd, blob + got, (size_t)h.n - got);
-        if (k <= 0)
-            break;
-        got += (size_t)k;
-    }
-    close(fd);
-    if (!ok || blob == NULL || got < h.n || journal_file_crc(blob, got) != h.crc) {
-        log_warning("journal", "%s: not a whole checkpoint: everything kept is replayed instead", path);
-        free(blob);
-        return RC_OK;
-    }
-    *ret_blob = blob;
-    *ret_n = got;
-    *ret_cursor = (struct journal_cursor){h.day, h.group};
-    return RC_OK;
-}
-
 /* Swap the open batch out. Under the lock. */
 static void work_take(struct journal *j, struct work *w)
 {
@@ -633,14 +401,14 @@ static void work_take(struct journal *j, struct work *w)
         return;
     size_t from = w->day != j->day ? 0 : j->named;
     w->name_from = from;
-    if (j->gateways > from) {
-        w->name = malloc((j->gateways - from) * sizeof *w->name);
-        w->names = w->name == NULL ? 0 : j->gateways - from;
+    if (j->lanes.gateways > from) {
+        w->name = malloc((j->lanes.gateways - from) * sizeof *w->name);
+        w->names = w->name == NULL ? 0 : j->lanes.gateways - from;
         for (size_t i = 0; i < w->names; i++)
-            memcpy(w->name[i], j->gateway[from + i].name, sizeof w->name[i]);
+            memcpy(w->name[i], j->lanes.gateway[from + i].name, sizeof w->name[i]);
     }
     if (w->day != j->day || j->snapshot_due || j->since_snapshot + b->parts >= SNAPSHOT_GROUPS)
-        w->snapshot = snapshot_of(j, &w->snapshot_n);
+        w->snapshot = journal_lanes_snapshot(&j->lanes, &w->snapshot_n);
 }
 
 static void work_done(struct journal *j, struct work *w, int64_t took_ms)
@@ -679,7 +447,7 @@ static void work_done(struct journal *j, struct work *w, int64_t took_ms)
     pthread_mutex_unlock(&j->lock);
     uv_async_send(&j->async);
     if (save.release != NULL) {
-        save_write(j, &save, as_of);
+        journal_save_write(j->dir, save.blob, save.n, as_of);
         save.release(save.blob);
     }
     free(w->snapshot);
@@ -814,66 +582,6 @@ bool journal_wait(struct journal *j, const struct journal_cursor *cursor, int ti
 
 /* --- start --- */
 
-/* The settled sets of a file: its snapshot, and every group after it. */
-static enum rc settled_read(struct journal *j, sqlite3 *db, bool *ret_found)
-{
-    struct journal_file_names names = {0};
-    struct wire_frame *f = malloc(sizeof *f);
-    sqlite3_stmt *s = NULL;
-    int64_t upto = 0;
-    unsigned bad = 0;
-    const char *fault = NULL;
-    bool found = false;
-    int code = SQLITE_DONE;
-    enum rc rc = f == NULL ? RC_NO_MEMORY : journal_file_names(db, &names);
-    for (size_t i = 0; i < names.n && rc == RC_OK; i++) /* in the order of their numbers: those of the file stay what they are */
-        rc = gateway_of(j, names.name[i]) == NULL ? RC_NO_MEMORY : RC_OK;
-    j->named = names.n;
-    if (rc == RC_OK)
-        rc = db_prepare(db, "SELECT upto, blob FROM settled", &s);
-    if (rc == RC_OK && sqlite3_step(s) == SQLITE_ROW) {
-        const void *blob = sqlite3_column_blob(s, 1);
-        rc = snapshot_read(j, &names, blob, (size_t)sqlite3_column_bytes(s, 1));
-        upto = sqlite3_column_int64(s, 0);
-        found = true;
-    }
-    sqlite3_finalize(s);
-    s = NULL;
-    if (rc == RC_OK)
-        rc = db_prepare(db, "SELECT arrival_ms, blob FROM arrival WHERE id > ? ORDER BY id", &s);
-    if (rc == RC_OK)
-        sqlite3_bind_int64(s, 1, upto);
-    while (rc == RC_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-        struct journal_file_reader r;
-        struct journal_file_entry e;
-        const void *blob = sqlite3_column_blob(s, 1);
-        if (journal_file_read(&r, blob, (size_t)sqlite3_column_bytes(s, 1), 0) != RC_OK) {
-            bad++;
-            continue;
-        }
-        found = true;
-        while (journal_file_next(&r, &e)) {
-            struct gateway *g = e.gateway < names.n && names.name[e.gateway][0] != '\0' ? gateway_of(j, names.name[e.gateway]) : NULL;
-            struct wire_settled set;
-            if (g == NULL || wire_decode(e.frame, e.n, f, &fault) != RC_OK || f->kind != WIRE_BATCH)
-                continue;
-            lane_load(&g->lane[f->batch.lane], &set);
-            if (wire_settle(&set, f->batch.first_seq, f->batch.first_seq + f->batch.n - 1) == RC_OK && !lane_store(&g->lane[f->batch.lane], &set))
-                rc = RC_NO_MEMORY;
-        }
-    }
-    if (rc == RC_OK && code != SQLITE_DONE)
-        rc = db_rc(code);
-    sqlite3_finalize(s);
-    journal_file_names_free(&names);
-    free(f);
-    if (bad > 0)
-        log_error("journal", "%u damaged groups skipped: what they held is asked for again where the gateway still has it", bad);
-    if (rc == RC_OK)
-        *ret_found = found;
-    return rc;
-}
-
 static void set_aside(struct journal *j, int32_t day, const char *why)
 {
     char path[JOURNAL_FILE_PATH_MAX], from[JOURNAL_FILE_PATH_MAX + 8], to[JOURNAL_FILE_PATH_MAX + 48];
@@ -903,7 +611,7 @@ static enum rc history_read(struct journal *j, char *why, size_t cap)
     while (rc == RC_OK && n-- > 0 && !found) {
         rc = file_ready(j, day[n], why, cap);
         if (rc == RC_OK) {
-            rc = settled_read(j, j->db, &found);
+            rc = journal_lanes_read(&j->lanes, j->db, &j->named, &found);
             if (rc != RC_OK)
                 snprintf(why, cap, "settled sets: %s", rc_text(rc));
         }
@@ -944,8 +652,6 @@ enum rc journal_open(uv_loop_t *loop, const struct journal_setup *s, struct jour
     j->open = &j->batch[0];
     j->busy = &j->batch[1];
     j->open->ticket = 1;
-    j->slots = 128;
-    j->slot = calloc(j->slots, sizeof *j->slot);
     if (snprintf(j->dir, sizeof j->dir, "%s", s->dir) >= (int)sizeof j->dir) {
         snprintf(why, cap, "journal directory: longer than %zu characters", sizeof j->dir - 1);
         goto refuse;
@@ -954,14 +660,12 @@ enum rc journal_open(uv_loop_t *loop, const struct journal_setup *s, struct jour
         snprintf(why, cap, "%s: cannot be made: %s", j->dir, strerror(errno));
         goto refuse;
     }
-    enum rc rc = j->slot == NULL ? RC_NO_MEMORY : history_read(j, why, cap);
+    enum rc rc = journal_lanes_init(&j->lanes);
+    if (rc == RC_OK)
+        rc = history_read(j, why, cap);
     if (rc != RC_OK) {
         file_close(j);
-        for (size_t i = 0; i < j->gateways; i++)
-            for (size_t k = 0; k < EVENT_LANES; k++)
-                free(j->gateway[i].lane[k].range);
-        free(j->gateway);
-        free(j->slot);
+        journal_lanes_free(&j->lanes);
         free(j);
         return rc;
     }
@@ -983,7 +687,6 @@ enum rc journal_open(uv_loop_t *loop, const struct journal_setup *s, struct jour
     *ret_j = j;
     return RC_OK;
 refuse:
-    free(j->slot);
     free(j);
     return RC_IO;
 }
