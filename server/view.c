@@ -297,40 +297,20 @@ void view_route(struct json *j, const char *name, const struct duty_route *r, co
 
 /* ---- findings ---- */
 
-/* The step of a graded rule this finding reached: the highest one that fits its excess, points and severity. */
-static const struct law_grade *view_grade(const struct law_grade *grade, size_t n, const struct rules_finding *f)
+static void view_citations(struct json *j, const struct law *law, const struct rules_finding *f)
 {
-    const struct law_grade *hit = NULL;
-    for (size_t i = 0; i < n; i++)
-        if (isfinite(f->over_pct) && grade[i].min_pct <= f->over_pct && grade[i].severity == (enum law_severity)f->severity &&
-            grade[i].points == (f->points < 0 ? grade[i].points : f->points))
-            hit = &grade[i];
-    return hit;
-}
-
-static void view_cites(struct json *j, const struct law_cite *cite, size_t n)
-{
+    const struct law_cite *cite[RULES_CITES_MAX];
+    size_t n = rules_cites(law, f, cite);
+    json_begin_array(j, "citations");
     for (size_t i = 0; i < n; i++) {
         json_begin_object(j, NULL);
-        json_text(j, "code", cite[i].code);
-        json_text(j, "article", cite[i].article);
-        json_text(j, "zh", cite[i].zh);
-        json_text(j, "en", cite[i].en);
-        json_text(j, "mark", cite[i].mark);
+        json_text(j, "code", cite[i]->code);
+        json_text(j, "article", cite[i]->article);
+        json_text(j, "zh", cite[i]->zh);
+        json_text(j, "en", cite[i]->en);
+        json_text(j, "mark", cite[i]->mark);
         json_end_object(j);
     }
-}
-
-static void view_citations(struct json *j, const struct law_rule_text *t, const struct rules_finding *f)
-{
-    const struct law_grade *g = t ? view_grade(t->grade, t->grades, f) : NULL;
-    if (t && !g)
-        g = view_grade(t->grade_b, t->grades_b, f);
-    json_begin_array(j, "citations");
-    if (t)
-        view_cites(j, t->cite, t->cites);
-    if (g)
-        view_cites(j, g->cite, g->cites);
     json_end_array(j);
 }
 
@@ -413,7 +393,7 @@ void view_finding(struct json *j, const char *name, const struct fleet *f, const
     view_degrees(j, "lat", r->lat_e7);
     view_degrees(j, "lon", r->lon_e7);
     view_scaled(j, "pupils", r->pupils, 1, 0);
-    view_citations(j, t, r);
+    view_citations(j, fleet_law(f), r);
     json_text(j, "lead_zh", t ? t->lead_zh : NULL);
     json_text(j, "lead_en", t ? t->lead_en : NULL);
     view_inputs(j, r);

@@ -59,7 +59,7 @@ static const struct api_route table[] = {
      "LiveTicket", 0},
     {HTTP_GET, "/api/v1/vehicles", API_OFFICER, api_vehicles, "vehicles", "All vehicles as they are now.", NULL, 0, "Vehicles", 0},
     {HTTP_GET, "/api/v1/vehicles/{id}", API_OFFICER, api_vehicle, "vehicle", "One vehicle as it is now.", FIELDS(fields_id), "Vehicle", 0},
-    {HTTP_GET, "/api/v1/vehicles/{id}/track", API_OFFICER, api_track, "track", "Where it was, how many were aboard, when doors were open.",
+    {HTTP_GET, "/api/v1/vehicles/{id}/track", API_OFFICER, api_track, "track", "Where it was, how many were aboard, when doors were open, which speed limit held.",
      FIELDS(fields_track), "Track", 0},
     {HTTP_GET, "/api/v1/routes", API_OFFICER, api_route_list, "routes", "All approved routes.", NULL, 0, "Routes", 0},
     {HTTP_GET, "/api/v1/routes/{id}", API_OFFICER, api_route_one, "route", "One approved route.", FIELDS(fields_id), "Route", 0},

@@ -52,11 +52,13 @@ static const struct api_schema table[] = {
             ",\"severity\":" SEVERITY ",\"open_findings\":" INT ",\"next_stop\":" OR_NULL(REF("NextStop")) ",\"delay_s\":" INT0
             ",\"devices\":" LIST(REF("Device")))},
     {"Vehicles", OBJECT("\"server_time_ms\",\"vehicles\"", "\"server_time_ms\":" MS ",\"vehicles\":" LIST(REF("Vehicle")))},
-    {"Track", OBJECT("\"vehicle\",\"from_ms\",\"to_ms\",\"points\",\"counts\",\"doors\",\"truncated\"",
+    {"Track", OBJECT("\"vehicle\",\"from_ms\",\"to_ms\",\"points\",\"counts\",\"doors\",\"limits\",\"truncated\"",
                      "\"vehicle\":" TEXT ",\"from_ms\":" MS ",\"to_ms\":" MS ",\"points\":{\"type\":\"array\",\"description\":\"[time_ms, lat, lon, "
                      "speed_mps, track_deg, mode, flags]; flags bit 0: arrived late\",\"items\":" TUPLE("7", "7", NUM0) "},\"counts\":{\"type\":"
                      "\"array\",\"description\":\"[time_ms, persons, confidence]\",\"items\":" TUPLE("3", "3", NUM) "},\"doors\":{\"type\":\"array\","
-                     "\"description\":\"[time_ms, 0 all closed or 1 one open]\",\"items\":" TUPLE("2", "2", INT) "},\"truncated\":" BOOL)},
+                     "\"description\":\"[time_ms, 0 all closed or 1 one open]\",\"items\":" TUPLE("2", "2", INT) "},\"limits\":{\"type\":\"array\","
+                     "\"description\":\"[time_ms, limit in force in km/h], from the first fix on, where it changes; null: not known\",\"items\":" TUPLE(
+                         "2", "2", NUM0) "},\"truncated\":" BOOL)},
     {"Stop", OBJECT(NAMED_REQUIRED ",\"lat\",\"lon\",\"along_m\",\"offset_s\"",
                     NAMED ",\"lat\":" NUM ",\"lon\":" NUM ",\"along_m\":" NUM ",\"offset_s\":" INT)},
     {"Segment", OBJECT("\"from_m\",\"to_m\",\"limit_kmh\",\"road_class\",\"hazard\"",

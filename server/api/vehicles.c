@@ -1,6 +1,7 @@
 /* vehicles - what is on the road now, where it was, and the approved routes. */
 #include "route.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,7 @@ void api_route_one(struct api_call *c)
 
 /* Events come in the order they happened; the bus is folded again, so that a track says the same as the screen did. */
 struct track {
+    const struct law *law;
     const struct duty_set *set;
     const struct duty_vehicle *v;
     int64_t from_ms;
@@ -118,7 +120,8 @@ struct track {
     struct bus bus;
     int32_t persons;     /* last written, EVENT_UNKNOWN = none */
     int confidence_pct, doors;
-    struct json points, counts, door_times;
+    double limit_kmh;    /* last written, < 0 = none yet, NAN = not known */
+    struct json points, counts, door_times, limits;
 };
 
 static void track_counts(struct track *t, int64_t time_ms)
@@ -145,6 +148,19 @@ static void track_doors(struct track *t, int64_t time_ms)
     json_int(&t->door_times, NULL, time_ms);
     json_int(&t->door_times, NULL, open);
     json_end_array(&t->door_times);
+}
+
+/* The limit in force at a fix, written when it is another than before: one at most per point. */
+static void track_limit(struct track *t, int64_t time_ms)
+{
+    double kmh = rules_limit_kmh(t->law, t->set, t->v, &t->bus);
+    if (kmh == t->limit_kmh || (isnan(kmh) && isnan(t->limit_kmh)))
+        return;
+    t->limit_kmh = kmh;
+    json_begin_array(&t->limits, NULL);
+    json_int(&t->limits, NULL, time_ms);
+    json_number(&t->limits, NULL, kmh, 0);
+    json_end_array(&t->limits);
 }
 
 static void track_scaled(struct json *j, int32_t value, double scale, int decimals)
@@ -194,6 +210,7 @@ static bool track_row(void *arg, const struct journal_row *row)
     if (point) {
         t->n++;
         track_point(t, e, row->late);
+        track_limit(t, e->time_ms);
     } else if (in && e->kind == EVENT_COUNT) {
         track_counts(t, e->time_ms);
     } else if (in && e->kind == EVENT_INPUTS) {
@@ -214,9 +231,17 @@ static void track_array(struct json *out, const char *name, struct json *list)
 
 enum rc api_write_track(struct api_call *c, const struct duty_vehicle *v, int64_t from_ms, int64_t to_ms, size_t limit)
 {
-    struct track t = {.set = fleet_duty(c->api->s.fleet), .v = v, .from_ms = from_ms, .limit = limit, .persons = EVENT_UNKNOWN, .doors = -1};
-    struct json *lists[] = {&t.points, &t.counts, &t.door_times};
-    for (size_t i = 0; i < 3; i++) {
+    const struct fleet *f = c->api->s.fleet;
+    struct track t = {.law = fleet_law(f),
+                      .set = fleet_duty(f),
+                      .v = v,
+                      .from_ms = from_ms,
+                      .limit = limit,
+                      .persons = EVENT_UNKNOWN,
+                      .doors = -1,
+                      .limit_kmh = -1};
+    struct json *lists[] = {&t.points, &t.counts, &t.door_times, &t.limits};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         json_init(lists[i], API_ANSWER_MAX / 2);
         json_begin_array(lists[i], NULL);
     }
@@ -233,6 +258,7 @@ enum rc api_write_track(struct api_call *c, const struct duty_vehicle *v, int64_
     track_array(&c->out, "points", &t.points);
     track_array(&c->out, "counts", &t.counts);
     track_array(&c->out, "doors", &t.door_times);
+    track_array(&c->out, "limits", &t.limits);
     json_bool(&c->out, "truncated", t.truncated);
     json_end_object(&c->out);
     return rc;

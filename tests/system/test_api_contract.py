@@ -176,6 +176,9 @@ def compare_track(caller, fixes):
     assert [d[1] for d in track['doors']] == [1, 0], track['doors']
     assert track['points'][2][0] < track['doors'][1][0] < track['points'][3][0], track['doors']
     assert track['counts'] and track['counts'][-1][1] == 52, track['counts']
+    steps = track['limits']  # on change only, from the first fix on
+    assert steps and steps[0][0] == track['points'][0][0] and all(a[1] != b[1] and a[0] < b[0] for a, b in zip(steps, steps[1:])), steps
+    assert steps[-1][1] == caller.ask('GET', '/api/v1/vehicles/bus-1')['limit_kmh'] == 60, steps  # R617 art. 35: pupils aboard
     later = caller.ask('GET', '/api/v1/vehicles/bus-1/track?from_ms=%d&to_ms=%d' % (track['points'][20][0], now))
     assert later['points'] == track['points'][20:]
     assert later['doors'] == [[later['from_ms'], 0]] and later['counts'][0][:2] == [later['from_ms'], 52]  # known at its start from before
@@ -212,7 +215,9 @@ def cases(caller):
             caller.ask('GET', '/api/v1/findings/%s%s' % (f['id'], what), POLICE, want=404)
         caller.ask('POST', '/api/v1/findings/%s/acknowledgements' % f['id'], POLICE, {}, want=404)
     for f in found:
-        assert f['citations'] and f['title_zh'] and f['title_en'] and f['law']['pack'] == 'cn-national', f
+        cited = [(c['code'], c['article']) for c in f['citations']]
+        assert cited and len(set(cited)) == len(cited), f
+        assert f['title_zh'] and f['title_en'] and f['law']['pack'] == 'cn-national', f
         evidence = caller.ask('GET', '/api/v1/findings/%s/evidence' % f['id'])
         assert evidence['from_ms'] == f['began_ms'] - 60000 and evidence['to_ms'] - evidence['from_ms'] <= 900000
         assert any(p[0] >= f['began_ms'] for p in evidence['points']), f['rule']

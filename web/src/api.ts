@@ -47,6 +47,7 @@ export interface Track {
   points: TrackPoint[]
   counts: [number, number, number | null][]
   doors: [number, 0 | 1][]
+  limits: [number, number | null][]
   truncated: boolean
 }
 export const TRACK_LATE = 1

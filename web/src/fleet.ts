@@ -21,13 +21,9 @@ export function severityRank(s: Severity): number {
   return Math.max(0, SEVERITIES.indexOf(s))
 }
 
-/* What changed of the limit in force: enough for the last minutes of a chart, bounded. */
-const LIMIT_STEPS = 128
-
 export class Fleet {
   readonly version: ShallowRef<number> = shallowRef(0)
   private readonly held = new Map<string, Held>()
-  private readonly limits = new Map<string, [number, number | null][]>()
 
   /* The complete fleet: what is not in it is gone. */
   replace(list: Vehicle[], now_ms: number): void {
@@ -42,7 +38,6 @@ export class Fleet {
       const old = this.held.get(vehicle.id)?.vehicle
       if (old && newerThan(old, vehicle)) continue
       this.held.set(vehicle.id, { vehicle, received_ms: now_ms })
-      this.noteLimit(vehicle)
     }
     this.version.value++
     triggerRef(this.version)
@@ -51,22 +46,11 @@ export class Fleet {
   get(id: string): Held | undefined { return this.held.get(id) }
   get size(): number { return this.held.size }
   all(): IterableIterator<Held> { return this.held.values() }
-  limitSteps(id: string): [number, number | null][] { return this.limits.get(id) ?? [] }
 
   rows(now_ms: number, cut_off: boolean): Row[] {
     const rows: Row[] = []
     for (const held of this.held.values()) rows.push(rowOf(held, now_ms, cut_off))
     return rows
-  }
-
-  private noteLimit(v: Vehicle): void {
-    if (v.position === null) return
-    const steps = this.limits.get(v.id) ?? []
-    const last = steps[steps.length - 1]
-    if (last && last[1] === v.limit_kmh) return
-    steps.push([v.position.time_ms, v.limit_kmh])
-    if (steps.length > LIMIT_STEPS) steps.shift()
-    this.limits.set(v.id, steps)
   }
 }
 

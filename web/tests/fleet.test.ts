@@ -35,11 +35,6 @@ describe('the fleet a screen holds', () => {
     expect(fleet.rows(2000, false)[0]?.age_ms).toBe(1000)
     expect(fleet.rows(131_000, false)[0]?.freshness).toBe('stale')
   })
-  it('remembers when the limit in force changed, not how often it was said', () => {
-    const fleet = new Fleet()
-    for (let i = 0; i < 20; i++) fleet.merge([vehicle({ id: 'a', limit_kmh: i < 10 ? 60 : 20, link: { connected: true, last_received_ms: NOW + i }, position: { time_ms: NOW + i } })], i)
-    expect(fleet.limitSteps('a')).toEqual([[NOW, 60], [NOW + 10, 20]])
-  })
 })
 
 describe('order of the list', () => {

@@ -35,5 +35,5 @@ export function parentView(part: Partial<ParentView> = {}): ParentView {
 }
 
 export function track(part: Partial<Track> = {}): Track {
-  return { vehicle: 'b1', from_ms: NOW - 600_000, to_ms: NOW, points: [], counts: [], doors: [], truncated: false, ...part }
+  return { vehicle: 'b1', from_ms: NOW - 600_000, to_ms: NOW, points: [], counts: [], doors: [], limits: [], truncated: false, ...part }
 }

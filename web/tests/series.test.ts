@@ -36,13 +36,14 @@ describe('doors', () => {
 
 describe('the live continuation', () => {
   it('appends what is new once, and forgets what left the window', () => {
-    const t = track({ from_ms: NOW - 60_000, points: [p(-60_000), p(0)], counts: [[NOW - 60_000, 38, 1]], doors: [[NOW - 60_000, 0]] })
-    const v = vehicle({ doors_open: true, position: { time_ms: NOW + 1000 } })
+    const t = track({ from_ms: NOW - 60_000, points: [p(-60_000), p(0)], counts: [[NOW - 60_000, 38, 1]], doors: [[NOW - 60_000, 0]], limits: [[NOW - 60_000, 60]] })
+    const v = vehicle({ doors_open: true, limit_kmh: 20, position: { time_ms: NOW + 1000 } })
     expect(appendLive(t, v, 30_000)).toBe(true)
     expect(appendLive(t, v, 30_000)).toBe(false)
     expect(t.points.map((x) => x[0] - NOW)).toEqual([0, 1000])
     expect(t.counts).toHaveLength(1)
     expect(t.doors).toEqual([[NOW - 60_000, 0], [NOW + 1000, 1]])
+    expect(t.limits).toEqual([[NOW - 60_000, 60], [NOW + 1000, 20]])
   })
 })
 

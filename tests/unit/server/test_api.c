@@ -461,7 +461,17 @@ static void test_finding(void **state)
     assert_string_equal(json_string_value(json_object_get(x, "state")), "open");
     assert_string_equal(json_string_value(json_object_get(json_object_get(x, "route"), "name_zh")), "一路");
     assert_true(strlen(json_string_value(json_object_get(x, "title_zh"))) > 0);
-    assert_true(json_array_size(json_object_get(x, "citations")) > 0);
+    json_t *cites = json_object_get(x, "citations");
+    bool graded = false;
+    for (size_t i = 0; i < json_array_size(cites); i++) {
+        const char *code = json_string_value(json_object_get(json_array_get(cites, i), "code"));
+        const char *article = json_string_value(json_object_get(json_array_get(cites, i), "article"));
+        graded = graded || (!strcmp(code, "M163") && !strcmp(article, "8(4)")); /* 12 points */
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(json_array_get(cites, i), json_array_get(cites, k)))
+                fail_msg("%s %s is cited twice", code, article);
+    }
+    assert_true(graded);
     assert_string_equal(json_string_value(json_array_get(json_object_get(x, "audience"), 1)), "POL");
     assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(x, "inputs"), 0), "age_ms")), 200);
     json_decref(x);
@@ -546,6 +556,8 @@ static void test_ready(void **state)
     expect("GET", "/metrics", NULL, NULL, 200, "schoolward_buses{state=\"fresh\"} 1");
     expect("GET", "/officer", NULL, NULL, 308, NULL);
     expect("GET", "/officer/", NULL, NULL, 200, "officers");
+    expect("HEAD", "/officer/", NULL, NULL, 200, NULL);
+    expect("HEAD", "/officer", NULL, NULL, 308, NULL);
     expect("GET", "/officer/?X=%01", NULL, NULL, 200, NULL);
     expect("POST", "/officer/", NULL, "x", 405, NULL);
 }

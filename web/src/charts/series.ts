@@ -18,6 +18,8 @@ export function appendLive(track: Track, v: Vehicle, keep_ms: number): boolean {
   const last = track.points[track.points.length - 1]
   if (p !== null && p.speed_mps !== undefined && (last === undefined || p.time_ms > last[0])) {
     track.points.push([p.time_ms, p.lat, p.lon, p.speed_mps, p.track_deg, p.mode, 0])
+    const limit = track.limits[track.limits.length - 1]
+    if (limit === undefined || limit[1] !== v.limit_kmh) track.limits.push([p.time_ms, v.limit_kmh])
     track.to_ms = Math.max(track.to_ms, p.time_ms)
     changed = true
   }
@@ -38,13 +40,14 @@ export function appendLive(track: Track, v: Vehicle, keep_ms: number): boolean {
   /* The last step before the window still says what held at its beginning. */
   while (track.counts.length > 1 && track.counts[1]![0] < oldest) track.counts.shift()
   while (track.doors.length > 1 && track.doors[1]![0] < oldest) track.doors.shift()
+  while (track.limits.length > 1 && track.limits[1]![0] < oldest) track.limits.shift()
   track.from_ms = Math.max(track.from_ms, oldest)
   return changed
 }
 
 export type LimitAt = (time_ms: number, lon: number, lat: number) => number | null
 
-/* The limit the server said was in force, as far as this screen heard it; before that, the one of the route's plan. */
+/* The limit the server said was in force; before its first word, the one of the route's plan. */
 export function limitFrom(steps: [number, number | null][], route: Route | null): LimitAt {
   return (time_ms, lon, lat) => {
     const first = steps[0]
