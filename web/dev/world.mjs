@@ -162,18 +162,20 @@ export function makeWorld(now = Date.now(), count = 42) {
   }
 
   function track(b, from_ms, to_ms) {
-    const points = [], counts = [], doors = []
-    let lastPersons = null, lastDoor = null
+    const points = [], counts = [], doors = [], limits = []
+    let lastPersons = null, lastDoor = null, lastLimit
     for (let t = Math.ceil(from_ms / 1000) * 1000; t <= Math.min(to_ms, Date.now()); t += 1000) {
       /* One minute without radio cover, filled in later, as tunnels do. */
       const back = Math.floor((start - t) / 1000)
       if (b.i % 3 === 0 && back > 330 && back < 360) continue
       const p = place(b, t), v = kmh(b, t), n = persons(b, t), d = v === 0 ? 1 : 0
       points.push([t, p.lat, p.lon, v / 3.6, p.deg, 3, b.i % 3 === 0 && back >= 360 && back < 420 ? 1 : 0])
+      const limit = b.i === 1 ? 60 : p.limit
+      if (limit !== lastLimit) limits.push([t, (lastLimit = limit)])
       if (n !== lastPersons) counts.push([t, (lastPersons = n), 0.93])
       if (d !== lastDoor) doors.push([t, (lastDoor = d)])
     }
-    return { vehicle: b.id, from_ms, to_ms, points, counts, doors, truncated: false }
+    return { vehicle: b.id, from_ms, to_ms, points, counts, doors, limits, truncated: false }
   }
 
   const pub = (r) => ({ id: r.id, name_zh: r.name_zh, name_en: r.name_en, line: r.line, corridor_m: r.corridor_m, stops: r.stops, segments: r.segments })
