@@ -114,15 +114,15 @@ static void write_names(struct json *j, const char *name, const char *zh, const 
     json_text(j, "name_en", en);
 }
 
-/* One dot per stop; whose it is stays unsaid but for one's own. */
-static void write_progress(struct json *j, const struct duty_route *r, const struct arrive_run *run, int mine)
+/* One dot per stop; whose it is stays unsaid but for one's own. What the bus does on another route than this stop's is not told. */
+static void write_progress(struct json *j, const struct duty_route *r, const struct arrive_run *run, bool running, int mine)
 {
     json_begin_array(j, "progress");
-    for (size_t i = 0; r && i < r->stops; i++) {
-        bool passed = run->run && (run->next_stop < 0 || (int)i < run->next_stop);
+    for (size_t i = 0; i < r->stops; i++) {
+        bool passed = running && (run->next_stop < 0 || (int)i < run->next_stop);
         json_begin_object(j, NULL);
         json_bool(j, "mine", (int)i == mine);
-        json_text(j, "state", passed ? "passed" : run->run && (int)i == run->next_stop ? "next" : "ahead");
+        json_text(j, "state", passed ? "passed" : running && (int)i == run->next_stop ? "next" : "ahead");
         json_end_object(j);
     }
     json_end_array(j);
@@ -181,7 +181,7 @@ void api_parent(struct api_call *c)
         json_none(j, "delay_s");
     time_or_null(j, "passed_ms", at.passed_ms);
     write_place(j, v, live && v->bus.fix_ms, c->now_ms);
-    write_progress(j, r, &run, mine);
+    write_progress(j, r, &run, running && run.run >= r->run && run.run < r->run + r->runs, mine);
     json_begin_array(j, "notices");
     if (noticed) {
         json_begin_object(j, NULL);

@@ -33,7 +33,7 @@ static struct journal *journal;
 static struct ledger *ledger;
 static struct access *doors;
 static struct api *api;
-static char parent_link[ACCESS_LINK_MAX + 1], stale_link[ACCESS_LINK_MAX + 1], expired_link[ACCESS_LINK_MAX + 1];
+static char parent_link[ACCESS_LINK_MAX + 1], other_link[ACCESS_LINK_MAX + 1], stale_link[ACCESS_LINK_MAX + 1], expired_link[ACCESS_LINK_MAX + 1];
 static volatile int told, is_ready = 1;
 
 /* ---- a server with two buses ---- */
@@ -86,21 +86,24 @@ static void read_law(void)
     free(text);
 }
 
-/* One route whose run began a minute ago. */
+/* One route whose run began a minute ago, and one of tomorrow. */
 static void read_duty(void)
 {
     char text[4096], why[256];
+    long long tomorrow_ms = clock_wall_ms() + 86400000;
     int64_t local_s = (clock_wall_ms() / 1000 + 8 * 3600) % 86400, start_s = local_s > 60 ? local_s - 60 : 0;
     int n = snprintf(text, sizeof text,
                      "{\"format\":\"schoolward.duty.1\",\"routes\":[{\"id\":\"r1\",\"name_zh\":\"一路\",\"name_en\":\"Route 1\",\"rural\":false,"
                      "\"line\":[[113.0,23.0],[113.05,23.0]],\"segments\":[{\"from_m\":0,\"to_m\":900,\"posted_kmh\":40,\"road\":\"city_one_lane\","
                      "\"hazards\":[\"steep\",\"water\"]}],\"stops\":[{\"id\":\"s1\",\"name_zh\":\"甲\",\"name_en\":\"A\",\"lat\":23.0,\"lon\":113.0,"
                      "\"offset_s\":0},{\"id\":\"s2\",\"name_zh\":\"乙\",\"name_en\":\"B\",\"lat\":23.0,\"lon\":113.05,\"offset_s\":900}],"
-                     "\"runs\":[{\"id\":\"am\",\"start\":\"%02d:%02d:%02d\"}]}],\"vehicles\":["
+                     "\"runs\":[{\"id\":\"am\",\"start\":\"%02d:%02d:%02d\"}]},{\"id\":\"r2\",\"name_zh\":\"二路\",\"name_en\":\"Route 2\",\"rural\":false,"
+                     "\"line\":[[113.1,23.1],[113.2,23.1]],\"stops\":[{\"id\":\"s8\",\"name_zh\":\"丙\",\"name_en\":\"C\",\"lat\":23.1,\"lon\":113.1,"
+                     "\"offset_s\":0},{\"id\":\"s7\",\"name_zh\":\"丁\",\"name_en\":\"D\",\"lat\":23.1,\"lon\":113.2,\"offset_s\":900}]}],\"vehicles\":["
                      "{\"id\":\"bus-1\",\"plate\":\"粤A11111\",\"gateway\":\"gw-1\",\"rated\":{\"total\":40,\"pupils\":38},\"size\":\"large\",\"staff\":2,"
-                     "\"staff_uncounted\":2,\"routes\":[{\"route\":\"r1\"}]},{\"id\":\"bus-2\",\"plate\":\"粤A22222\",\"gateway\":\"gw-2\",\"staff\":2,"
+                     "\"staff_uncounted\":2,\"routes\":[{\"route\":\"r1\",\"to_ms\":%lld},{\"route\":\"r2\",\"from_ms\":%lld}]},{\"id\":\"bus-2\",\"plate\":\"粤A22222\",\"gateway\":\"gw-2\",\"staff\":2,"
                      "\"staff_uncounted\":1,\"routes\":[{\"route\":\"r1\"}]}],\"weather_orders\":[]}",
-                     (int)(start_s / 3600), (int)(start_s / 60 % 60), (int)(start_s % 60));
+                     (int)(start_s / 3600), (int)(start_s / 60 % 60), (int)(start_s % 60), tomorrow_ms, tomorrow_ms);
     if (duty_read(text, (size_t)n, &set, why, sizeof why) != RC_OK)
         fail_msg("%s", why);
 }
@@ -136,6 +139,7 @@ static void open_access(void)
         fail_msg("%s", why);
     int64_t now = clock_wall_ms();
     assert_int_equal(access_link(doors, "bus-1", "s2", now + 3600000, parent_link, sizeof parent_link), RC_OK);
+    assert_int_equal(access_link(doors, "bus-1", "s7", now + 3600000, other_link, sizeof other_link), RC_OK);
     assert_int_equal(access_link(doors, "bus-2", "s2", now + 3600000, stale_link, sizeof stale_link), RC_OK);
     assert_int_equal(access_link(doors, "bus-1", "s2", now - 1, expired_link, sizeof expired_link), RC_OK);
 }
@@ -532,6 +536,15 @@ static void test_parent(void **state)
         if (strstr(a.body, never[i]))
             fail_msg("%s in %s", never[i], a.body);
     answer_free(&a);
+    /* it drives a route this stop is not on: where it is there stays unsaid */
+    x = ask_json("GET", "/api/v1/parent", other_link, NULL, 200);
+    assert_string_equal(json_string_value(json_object_get(x, "state")), "not_running");
+    assert_true(json_is_null(json_object_get(x, "position")) && json_is_null(json_object_get(x, "delay_s")));
+    dots = json_object_get(x, "progress");
+    assert_int_equal(json_array_size(dots), 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_string_equal(json_string_value(json_object_get(json_array_get(dots, i), "state")), "ahead");
+    json_decref(x);
 }
 
 static void test_link_works(void **state)
