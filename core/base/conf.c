@@ -10,6 +10,8 @@
 #define BYTES_MAX (1024 * 1024)
 #define VALUES_MAX 4096
 #define WORD_MAX 64
+#define VALUE_MAX 4096
+#define LINE_WIDTH 180 /* printed lines: longer remarks stand above their key */
 
 struct value {
     size_t section;
@@ -31,8 +33,10 @@ struct conf {
     struct section *section;
     size_t sections, sections_cap;
     /* while reading: libinih calls reader() once per line, so its calls are the line numbers */
-    const char *text;
-    size_t n, at;
+    const char *text, *whole; /* whole: the line libinih has now, as it stands in the text */
+    size_t n, at, whole_n;
+    size_t current; /* section, SIZE_MAX: none yet */
+    bool bad_head;  /* the section's name was refused: its values are not looked at */
     int line;
     struct conf_problems *problems;
     enum rc rc;
@@ -45,8 +49,9 @@ __attribute__((format(printf, 5, 0))) static void problem_at(struct conf *c, int
         return;
     char *out = p->text[i];
     size_t cap = sizeof p->text[i];
-    int n = line > 0 ? snprintf(out, cap, "%s:%d: %s%s", c->name, line, key, *key != '\0' ? ": " : "")
-                     : snprintf(out, cap, "%s: %s%s", c->name, key, *key != '\0' ? ": " : "");
+    const char *after = *key != '\0' ? ": " : "";
+    int n = line > 0 ? snprintf(out, cap, "%s:%d: %s%s", c->name, line, key, after)
+                     : snprintf(out, cap, "%s%s%s%s", c->name, *c->name != '\0' ? ": " : "", key, after);
     if (n >= 0 && (size_t)n < cap)
         vsnprintf(out + n, cap - (size_t)n, format, ap);
 }
@@ -112,63 +117,138 @@ static enum rc add_value(struct conf *c, size_t section, const char *key, const 
     return RC_OK;
 }
 
-static char *reader(char *out, int cap, void *stream)
+static bool is_blank(char c)
 {
-    struct conf *c = stream;
-    if (c->at >= c->n || cap < 2)
-        return NULL;
-    const char *from = c->text + c->at;
-    const char *end = memchr(from, '\n', c->n - c->at);
-    size_t whole = end != NULL ? (size_t)(end - from) + 1 : c->n - c->at;
-    size_t n = whole < (size_t)cap - 1 ? whole : (size_t)cap - 1;
-    c->line++;
-    if (whole > n)
-        problem(c, c->line, "", c->problems, "line longer than %d bytes: shorten it", cap - 2);
-    memcpy(out, from, n);
-    out[n] = '\0';
-    c->at += whole;
-    return out;
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v'; /* as isspace() of libinih */
 }
 
-/* libinih ends a value at " ;" by itself; people write " #" as well. */
-static size_t without_comment(const char *text)
+static bool is_comment(char c)
 {
-    size_t n = strlen(text);
-    for (size_t i = 1; i < n; i++)
-        if (text[i] == '#' && (text[i - 1] == ' ' || text[i - 1] == '\t')) {
-            n = i;
-            while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
-                n--;
-        }
-    return n;
+    return c == ';' || c == '#';
 }
 
-static int on_value(void *arg, const char *head, const char *key, const char *raw)
+static void enter_section(struct conf *c)
 {
-    struct conf *c = arg;
-    char kind[WORD_MAX], name[WORD_MAX], text[4096];
-    snprintf(text, sizeof text, "%.*s", (int)without_comment(raw), raw);
-    if (*head == '\0') {
-        problem(c, c->line, key, c->problems, "stands before the first [section]: move it into one");
-        return 1;
-    }
-    if (!split_head(head, kind, name)) {
+    char head[2 * WORD_MAX], kind[WORD_MAX], name[WORD_MAX];
+    const char *end = memchr(c->whole, ']', c->whole_n);
+    c->bad_head = end == NULL; /* libinih refuses the line */
+    if (c->bad_head)
+        return;
+    size_t n = (size_t)(end - c->whole) - 1;
+    snprintf(head, sizeof head, "%.*s", (int)(n < sizeof head ? n : sizeof head - 1), c->whole + 1);
+    c->bad_head = n >= sizeof head || !split_head(head, kind, name);
+    if (c->bad_head) {
         problem(c, c->line, head, c->problems, "is not a section name: write [kind] or [kind name]");
-        return 1;
+        return;
     }
     size_t s = conf_find_section(c, kind, name);
     if (s == SIZE_MAX)
         s = add_section(c, kind, name, c->line);
-    if (s == SIZE_MAX) {
+    if (s == SIZE_MAX)
         c->rc = RC_NO_MEMORY;
-        return 0;
+    c->current = s;
+}
+
+/*
+ * libinih as Debian builds it holds 200 bytes of a line and takes an indented one for a continuation. It gets lines without indentation and comments,
+ * cut to what it holds, and judges their syntax; sections and values are taken from the whole line.
+ */
+static char *reader(char *out, int cap, void *stream)
+{
+    struct conf *c = stream;
+    if (c->at >= c->n || cap < 2 || c->rc != RC_OK)
+        return NULL;
+    const char *from = c->text + c->at;
+    const char *end = memchr(from, '\n', c->n - c->at);
+    size_t n = end != NULL ? (size_t)(end - from) : c->n - c->at;
+    c->line++;
+    c->at += n + (end != NULL);
+    while (n > 0 && is_blank(from[0]))
+        from++, n--;
+    while (n > 0 && is_blank(from[n - 1]))
+        n--;
+    if (n > 0 && is_comment(from[0]))
+        n = 0;
+    c->whole = from;
+    c->whole_n = n;
+    if (n > 0 && from[0] == '[')
+        enter_section(c);
+    snprintf(out, (size_t)cap, "%.*s", (int)(n < (size_t)cap ? n : (size_t)cap - 1), from);
+    return out;
+}
+
+static bool take_quoted(struct conf *c, const char *key, const char *p, char *out, size_t cap)
+{
+    const char *end = c->whole + c->whole_n;
+    size_t n = 0;
+    for (p++; p < end && *p != '"'; p++) {
+        if (*p == '\\' && p + 1 < end && (p[1] == '"' || p[1] == '\\'))
+            p++;
+        if (n + 1 < cap)
+            out[n] = *p;
+        n++;
     }
+    if (p == end) {
+        problem(c, c->line, key, c->problems, "begins with a quote that is not closed: close it");
+        return false;
+    }
+    for (p++; p < end && is_blank(*p);)
+        p++;
+    if (p < end && !is_comment(*p)) {
+        problem(c, c->line, key, c->problems, "has text after its closing quote: remove it");
+        return false;
+    }
+    out[n < cap ? n : 0] = '\0';
+    if (n >= cap)
+        problem(c, c->line, key, c->problems, "is longer than %zu bytes: shorten it", cap - 1);
+    return n < cap;
+}
+
+/* "a; b" is a value; " ; b" and " # b" are remarks. In quotes everything is a value, \" and \\ stand for themselves. False: told already. */
+static bool take_value(struct conf *c, const char *key, char *out, size_t cap)
+{
+    const char *end = c->whole + c->whole_n, *p = c->whole;
+    while (p < end && *p != '=' && *p != ':')
+        p++;
+    const char *begin = p < end ? p + 1 : end, *last;
+    for (p = begin; p < end && is_blank(*p);)
+        p++;
+    if (p < end && *p == '"')
+        return take_quoted(c, key, p, out, cap);
+    for (last = p = begin; p < end && !(is_comment(*p) && p > begin && is_blank(p[-1])); p++)
+        if (!is_blank(*p))
+            last = p + 1;
+    while (begin < last && is_blank(*begin))
+        begin++;
+    size_t n = (size_t)(last - begin);
+    if (n >= cap) {
+        problem(c, c->line, key, c->problems, "is longer than %zu bytes: shorten it", cap - 1);
+        return false;
+    }
+    memcpy(out, begin, n);
+    out[n] = '\0';
+    return true;
+}
+
+static int on_value(void *arg, const char *head, const char *key, const char *cut)
+{
+    struct conf *c = arg;
+    char text[VALUE_MAX];
+    (void)head, (void)cut;
+    if (c->bad_head)
+        return 1;
+    if (c->current == SIZE_MAX) {
+        problem(c, c->line, key, c->problems, "stands before the first [section]: move it into one");
+        return 1;
+    }
+    if (!take_value(c, key, text, sizeof text))
+        return 1;
     for (size_t i = 0; i < c->values; i++)
-        if (c->value[i].section == s && strcmp(c->value[i].key, key) == 0) {
+        if (c->value[i].section == c->current && strcmp(c->value[i].key, key) == 0) {
             problem(c, c->line, key, c->problems, "is given twice (first in line %d): keep one", c->value[i].line);
             return 1;
         }
-    enum rc rc = add_value(c, s, key, text, c->line);
+    enum rc rc = add_value(c, c->current, key, text, c->line);
     if (rc == RC_FULL)
         problem(c, c->line, key, c->problems, "more than %d values: split the configuration", VALUES_MAX);
     if (rc != RC_OK)
@@ -183,8 +263,11 @@ enum rc conf_read_text(const char *text, size_t n, const char *name, struct conf
         free(c);
         return RC_NO_MEMORY;
     }
+    bool marked = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0; /* Windows' mark of UTF-8 */
     c->text = text;
     c->n = n;
+    c->at = marked ? 3 : 0;
+    c->current = SIZE_MAX;
     c->problems = problems;
     size_t before = problems->n;
     if (n > BYTES_MAX)
@@ -196,7 +279,7 @@ enum rc conf_read_text(const char *text, size_t n, const char *name, struct conf
         if (line > 0 && c->rc == RC_OK)
             problem(c, line, "", problems, "is neither [section], key = value nor a comment: write one of them");
     }
-    c->text = NULL;
+    c->text = c->whole = NULL;
     c->problems = NULL;
     enum rc rc = c->rc != RC_OK ? c->rc : problems->n > before ? RC_INVALID : RC_OK;
     if (rc != RC_OK) {
@@ -410,25 +493,76 @@ void conf_problem(struct conf *c, size_t section, const char *key, struct conf_p
     va_end(ap);
 }
 
+static void remark(const struct field *f, FILE *out)
+{
+    fputs(f->help, out);
+    if (f->kind == FIELD_INT || f->kind == FIELD_UINT || f->kind == FIELD_REAL)
+        fprintf(out, ", %.10g..%.10g%s%s", f->min, f->max, f->unit != NULL && *f->unit != '\0' ? " " : "", f->unit != NULL ? f->unit : "");
+    if (f->kind == FIELD_WORD) {
+        fputs(",", out);
+        for (int k = 0; f->words[k] != NULL; k++)
+            fprintf(out, "%s%s", k > 0 ? "|" : " ", f->words[k]);
+    }
+    if (f->initial != NULL)
+        fprintf(out, ", default %s", *f->initial != '\0' ? f->initial : "empty");
+}
+
+/* What take_value() would not give back as it is goes in quotes. */
+static void put_value(const char *text, FILE *out)
+{
+    size_t n = strlen(text);
+    bool quote = n > 0 && (*text == '"' || is_comment(*text) || is_blank(*text) || is_blank(text[n - 1]));
+    for (size_t i = 1; i < n; i++)
+        quote = quote || (is_comment(text[i]) && is_blank(text[i - 1]));
+    if (!quote) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
+static void value_text(const struct field *f, const void *record, char *out, size_t cap)
+{
+    double v;
+    field_text(f, record, out, cap);
+    if (f->kind != FIELD_REAL)
+        return;
+    memcpy(&v, (const char *)record + f->offset, sizeof v);
+    if (memcmp(&(double){strtod(out, NULL)}, &v, sizeof v) != 0)
+        snprintf(out, cap, "%.17g", v); /* the few digits field_text() shows were not all of them */
+}
+
 void conf_print(FILE *out, const char *head, const struct field *table, size_t n, const void *record)
 {
-    char text[1024];
+    char text[VALUE_MAX];
     fprintf(out, "[%s]\n", head);
     for (size_t i = 0; i < n; i++) {
-        const struct field *f = &table[i];
-        field_text(f, record, text, sizeof text);
-        int w = fprintf(out, "%s = %s", f->name, text);
-        fprintf(out, "%*s ; %s", w < 44 ? 44 - w : 1, "", f->help);
-        if (f->kind == FIELD_INT || f->kind == FIELD_UINT || f->kind == FIELD_REAL)
-            fprintf(out, ", %.10g..%.10g%s%s", f->min, f->max, f->unit != NULL && *f->unit != '\0' ? " " : "", f->unit != NULL ? f->unit : "");
-        if (f->kind == FIELD_WORD) {
-            fputs(",", out);
-            for (int k = 0; f->words[k] != NULL; k++)
-                fprintf(out, "%s%s", k > 0 ? "|" : " ", f->words[k]);
+        char *line = NULL, *about = NULL;
+        size_t line_n = 0, about_n = 0;
+        FILE *a = open_memstream(&line, &line_n), *b = open_memstream(&about, &about_n);
+        if (a != NULL && b != NULL) {
+            value_text(&table[i], record, text, sizeof text);
+            fprintf(a, "%s = ", table[i].name);
+            put_value(text, a);
+            remark(&table[i], b);
         }
-        if (f->initial != NULL)
-            fprintf(out, ", default %s", *f->initial != '\0' ? f->initial : "empty");
-        fputc('\n', out);
+        bool good = a != NULL && b != NULL;
+        good = (a == NULL || fclose(a) == 0) && good;
+        good = (b == NULL || fclose(b) == 0) && good;
+        if (!good)
+            fprintf(out, "; %s: out of memory\n", table[i].name);
+        else if ((line_n < 44 ? 44 : line_n + 1) + 3 + about_n > LINE_WIDTH)
+            fprintf(out, "; %s: %s\n%s\n", table[i].name, about, line);
+        else
+            fprintf(out, "%-44s ; %s\n", line, about);
+        free(line);
+        free(about);
     }
     fputc('\n', out);
 }

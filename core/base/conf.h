@@ -1,6 +1,7 @@
 /*
  * conf - INI configuration (libinih) applied to record tables, with the line of every value kept: a problem reads
- * "file:line: key: problem: hint". Sections are "[name]" or "[kind name]".
+ * "file:line: key: problem: hint". Sections are "[name]" or "[kind name]". A remark begins at a line's start or after a blank, with ; or #.
+ * A value may stand in double quotes, where blanks, ; and # are its own; \" and \\ stand for themselves there. At most 4095 bytes.
  */
 #ifndef SCHOOLWARD_CONF_H
 #define SCHOOLWARD_CONF_H
@@ -51,7 +52,10 @@ void conf_report_unused(struct conf *c, struct conf_problems *problems);
 void conf_problem(struct conf *c, size_t section, const char *key, struct conf_problems *problems, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* One section as --print-config shows it: "key = value   ; help, range and unit, default"; reads back as it is. */
+/*
+ * One section as --print-config shows it: "key = value   ; help, range and unit, default", the remark above the key where the line would be too long.
+ * Reads back as it is.
+ */
 void conf_print(FILE *out, const char *head, const struct field *table, size_t n, const void *record);
 
 #endif
