@@ -63,7 +63,28 @@ static void driver_names(char *out, size_t cap)
         n += (size_t)snprintf(out + n, cap - n, "%s%s", i > 0 ? ", " : "", driver_all[i]->name);
 }
 
-static enum rc read_device(struct config *c, struct conf *doc, size_t section, const char *name, struct conf_problems *problems)
+/* The driver's own check, told at the option it speaks of: a map that cannot be read names its file in the reason. */
+static void check_device(const struct config_device *dev, struct conf *doc, size_t section, struct conf_problems *problems)
+{
+    char why[200] = "", text[CONFIG_PATH_MAX + 1];
+    const struct driver *d = dev->driver;
+    const char *key = NULL;
+    size_t longest = 0;
+    if (d->check == NULL || d->check(dev->options, why, sizeof why) == RC_OK)
+        return;
+    for (size_t i = 0; i < d->options_n; i++) {
+        if (d->options[i].kind != FIELD_TEXT)
+            continue;
+        field_text(&d->options[i], dev->options, text, sizeof text);
+        if (strlen(text) > longest && strstr(why, text) != NULL) {
+            longest = strlen(text);
+            key = d->options[i].name;
+        }
+    }
+    conf_problem(doc, section, key, problems, "%s", why);
+}
+
+static enum rc read_device(struct config *c, struct conf *doc, size_t section, const char *name, bool files, struct conf_problems *problems)
 {
     char names[160];
     if (*name == '\0' || strlen(name) > EVENT_NAME_MAX || !id_good(name, "")) {
@@ -98,7 +119,10 @@ static enum rc read_device(struct config *c, struct conf *doc, size_t section, c
     snprintf(dev->name, sizeof dev->name, "%s", name);
     c->devices++;
     conf_apply(doc, section, device_fields, N(device_fields), dev, problems);
+    size_t before = problems->n;
     conf_apply(doc, section, d->options, d->options_n, dev->options, problems);
+    if (files && problems->n == before)
+        check_device(dev, doc, section, problems);
     return RC_OK;
 }
 
@@ -131,7 +155,7 @@ static enum rc check_panel(const struct config *c, struct conf *doc, struct conf
     return RC_OK;
 }
 
-static enum rc build(struct conf *doc, struct config **ret_c, struct conf_problems *problems)
+static enum rc build(struct conf *doc, bool files, struct config **ret_c, struct conf_problems *problems)
 {
     struct config *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -146,7 +170,7 @@ static enum rc build(struct conf *doc, struct config **ret_c, struct conf_proble
         const char *kind, *name;
         conf_section(doc, i, &kind, &name);
         if (strcmp(kind, "device") == 0)
-            rc = read_device(c, doc, i, name, problems);
+            rc = read_device(c, doc, i, name, files, problems);
     }
     if (rc == RC_OK) {
         check_gateway(c, doc, gateway, problems);
@@ -168,7 +192,7 @@ enum rc config_read_text(const char *text, size_t n, const char *name, struct co
     struct conf *doc = NULL;
     enum rc rc = conf_read_text(text, n, name, &doc, problems);
     if (rc == RC_OK)
-        rc = build(doc, ret_c, problems);
+        rc = build(doc, false, ret_c, problems);
     conf_free(doc);
     return rc;
 }
@@ -183,7 +207,7 @@ enum rc config_read(const char *path, const char *const *set, size_t sets, struc
             rc = set_rc;
     }
     if (rc == RC_OK)
-        rc = build(doc, ret_c, problems);
+        rc = build(doc, true, ret_c, problems);
     conf_free(doc);
     return rc;
 }

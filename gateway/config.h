@@ -47,14 +47,14 @@ struct config {
 };
 
 /*
- * config_read - read and check a configuration.
+ * config_read - read and check a configuration, and the files that its devices' options name (register maps, recordings).
  *   path       the file, NULL = none, only `set`
  *   set, sets  section.key=value assignments that override it
  *   problems   every problem found; zero it before
  *   returns    RC_OK; RC_INVALID with problems; RC_IO the file cannot be read (told in problems too); RC_NO_MEMORY
  */
 enum rc config_read(const char *path, const char *const *set, size_t sets, struct config **ret_c, struct conf_problems *problems) RC_MUST_USE;
-/* The same from text in memory (tests, fuzzing). */
+/* The same from text in memory (tests, fuzzing); opens no file. */
 enum rc config_read_text(const char *text, size_t n, const char *name, struct config **ret_c, struct conf_problems *problems) RC_MUST_USE;
 void config_free(struct config *c); /* NULL is fine */
 

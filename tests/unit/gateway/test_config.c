@@ -60,6 +60,8 @@ static void test_shipped_file_is_good(void **state)
     if (source == NULL)
         skip();
     char path[512];
+    snprintf(path, sizeof path, "%s/firmware-config/devices", source);
+    setenv("SCHOOLWARD_DEVICES", path, 1);
     snprintf(path, sizeof path, "%s/firmware-config/gateway.conf", source);
     struct config *c = NULL;
     memset(&problems, 0, sizeof problems);
@@ -141,6 +143,62 @@ static void test_overrides(void **state)
     assert_non_null(strstr(problems.text[0], "is not section.key=value"));
 }
 
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void told(const char *conf, const char *expect)
+{
+    struct config *c = NULL;
+    memset(&problems, 0, sizeof problems);
+    enum rc rc = config_read(conf, NULL, 0, &c, &problems);
+    if (expect == NULL) {
+        if (rc != RC_OK)
+            fail_msg("refused: %s", problems.text[0]);
+        config_free(c);
+        return;
+    }
+    assert_int_equal(rc, RC_INVALID);
+    assert_int_equal(problems.n, 1);
+    if (strstr(problems.text[0], expect) == NULL)
+        fail_msg("'%s' not told; told was: %s", expect, problems.text[0]);
+}
+
+/* A map that is missing, of another kind or wrong inside is a mistake of the line that names it. */
+static void test_bad_maps_are_told(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sw-maps-XXXXXX", conf[64], map[64], text[512], expect[160];
+    assert_non_null(mkdtemp(dir));
+    setenv("SCHOOLWARD_DEVICES", dir, 1);
+    snprintf(conf, sizeof conf, "%s/gateway.conf", dir);
+    snprintf(map, sizeof map, "%s/door.conf", dir);
+    write_file(conf, "[gateway]\nid = a\n[device door]\ndriver = counter\nport = /dev/ttyUSB0\nmap = door\n");
+    snprintf(expect, sizeof expect, "%s:6: map: %s: ", conf, map);
+    told(conf, expect);
+    write_file(map, "[counter]\nmodel = A B\nfunction = 3\n[door 0]\nin = 70000\n");
+    snprintf(expect, sizeof expect, "%s:6: map: %s:5: in: must be 0..65535", conf, map);
+    told(conf, expect);
+    write_file(map, "[inputs]\nmodel = A B\nfunction = 2\n[input sos]\naddress = 1\n");
+    snprintf(expect, sizeof expect, "%s:6: map: %s: no section [counter]", conf, map);
+    told(conf, expect);
+    write_file(map, "[counter]\nmodel = A B\nfunction = 3\n[door 0]\nin = 0\n");
+    told(conf, NULL);
+    /* the default map is not there: no line names it, the section does */
+    write_file(conf, "[gateway]\nid = a\n[device io]\ndriver = inputs\nport = /dev/ttyUSB0\n");
+    snprintf(expect, sizeof expect, "%s:3: map: %s/generic-inputs.conf: ", conf, dir);
+    told(conf, expect);
+    write_file(conf, "[gateway]\nid = a\n[device r]\ndriver = replay\nfile = /nonexistent/ride\n");
+    snprintf(expect, sizeof expect, "%s:5: file: /nonexistent/ride cannot be read", conf);
+    told(conf, expect);
+    snprintf(text, sizeof text, "rm -r '%s'", dir);
+    assert_int_equal(system(text), 0);
+}
+
 /* What --print-config prints is itself a configuration, and means the same. */
 static void test_print_is_read_back(void **state)
 {
@@ -163,6 +221,72 @@ static void test_print_is_read_back(void **state)
     assert_non_null(strstr(once, "[device io]\ndriver = inputs"));
     free(once);
     free(twice);
+}
+
+/* A value for a field that its table accepts: the default, or one of its limits. */
+static void some_value(const struct field *f, int round, char *out, size_t cap)
+{
+    size_t n = f->min > 1 ? (size_t)f->min : 1;
+    switch (f->kind) {
+    case FIELD_BOOL: snprintf(out, cap, "%s", round == 1 ? "false" : "true"); break;
+    case FIELD_INT:
+    case FIELD_UINT: snprintf(out, cap, "%.0f", round == 1 ? f->min : f->max); break;
+    case FIELD_REAL: snprintf(out, cap, "%.17g", f->min + (f->max - f->min) / 3); break;
+    case FIELD_WORD: snprintf(out, cap, "%s", f->words[(int)f->max]); break;
+    case FIELD_TEXT:
+        if (round == 1) /* longest */
+            n = f->max > 0 && f->max < (double)f->size - 1 ? (size_t)f->max : f->size - 1;
+        assert_true(n < cap);
+        for (size_t i = 0; i < n; i++)
+            out[i] = i == 0 ? ';' : i % 3 == 0 ? ' ' : '#';
+        out[n] = '\0';
+        break;
+    }
+}
+
+/* Every option of every driver: defaults, limits and unfriendly texts read back as they were printed. */
+static void test_every_table_is_read_back(void **state)
+{
+    (void)state;
+    size_t fields = 0;
+    for (size_t i = 0; driver_all[i] != NULL; i++) {
+        const struct driver *d = driver_all[i];
+        for (int round = 0; round < 3; round++) {
+            char value[512], back_value[512], why[256];
+            void *record = calloc(1, d->options_size), *back = calloc(1, d->options_size);
+            assert_int_equal(field_defaults(d->options, d->options_n, record), RC_OK);
+            for (size_t k = 0; k < d->options_n; k++)
+                if (round > 0 || d->options[k].initial == NULL) {
+                    some_value(&d->options[k], round, value, sizeof value);
+                    if (field_set(&d->options[k], record, value, why, sizeof why) != RC_OK)
+                        fail_msg("%s %s: %s", d->name, d->options[k].name, why);
+                }
+            char *text = NULL;
+            size_t n = 0;
+            FILE *f = open_memstream(&text, &n);
+            conf_print(f, "device x", d->options, d->options_n, record);
+            fclose(f);
+            struct conf *c = NULL;
+            memset(&problems, 0, sizeof problems);
+            if (conf_read_text(text, n, d->name, &c, &problems) != RC_OK)
+                fail_msg("%s", problems.text[0]);
+            conf_apply(c, conf_find_section(c, "device", "x"), d->options, d->options_n, back, &problems);
+            conf_report_unused(c, &problems);
+            if (problems.n > 0)
+                fail_msg("%s", problems.text[0]);
+            for (size_t k = 0; k < d->options_n; k++, fields++) {
+                field_text(&d->options[k], record, value, sizeof value);
+                field_text(&d->options[k], back, back_value, sizeof back_value);
+                assert_string_equal(value, back_value);
+            }
+            conf_free(c);
+            free(text);
+            free(record);
+            free(back);
+        }
+    }
+    print_message("%zu fields\n", fields);
+    assert_true(fields > 100);
 }
 
 static void secret_is(const char *content, enum rc expect, const char *secret)
@@ -215,7 +339,9 @@ int main(void)
         cmocka_unit_test(test_all_mistakes_are_told_at_once),
         cmocka_unit_test(test_too_many_devices),
         cmocka_unit_test(test_overrides),
+        cmocka_unit_test(test_bad_maps_are_told),
         cmocka_unit_test(test_print_is_read_back),
+        cmocka_unit_test(test_every_table_is_read_back),
         cmocka_unit_test(test_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
