@@ -82,6 +82,13 @@ struct law {
         struct law_rule_text *version; /* by from_ms, rising */
         size_t n;
     } rule[LAW_RULES];
+    struct era *era; /* by from_ms, rising; the first one holds since ever */
+    size_t eras;
+};
+
+struct era { /* a time in which no rule begins or ends */
+    int64_t from_ms;
+    const struct law_rule_text *text[LAW_RULES];
 };
 
 struct reader {
@@ -471,6 +478,39 @@ static bool read_rules(struct reader *r, const struct jdoc_at *root)
     return true;
 }
 
+static void insert_era(struct law *l, int64_t from_ms)
+{
+    size_t i = l->eras;
+    while (i > 0 && l->era[i - 1].from_ms >= from_ms)
+        i--;
+    if (i < l->eras && l->era[i].from_ms == from_ms)
+        return;
+    memmove(&l->era[i + 1], &l->era[i], (l->eras++ - i) * sizeof l->era[0]);
+    l->era[i].from_ms = from_ms;
+}
+
+/* Every event is judged by the rules of its time: so they lie ready for each time. */
+static bool make_eras(struct reader *r)
+{
+    struct law *l = r->law;
+    size_t n = 1;
+    for (size_t i = 0; i < LAW_RULES; i++)
+        n += 2 * l->rule[i].n;
+    l->era = room(r, n, sizeof *l->era);
+    if (l->era == NULL)
+        return false;
+    insert_era(l, INT64_MIN);
+    for (size_t i = 0; i < LAW_RULES; i++)
+        for (size_t k = 0; k < l->rule[i].n; k++) {
+            insert_era(l, l->rule[i].version[k].from_ms);
+            insert_era(l, l->rule[i].version[k].to_ms);
+        }
+    for (size_t i = 0; i < l->eras; i++)
+        for (int rule = 0; rule < LAW_RULES; rule++)
+            l->era[i].text[rule] = law_rule_at(l, (enum law_rule)rule, l->era[i].from_ms);
+    return true;
+}
+
 static bool read_pack(struct reader *r, const struct jdoc_at *root)
 {
     static const char *const known[] = {"format", "pack", "version", "title_zh", "title_en", "utc_offset_min", "citations", "rules", NULL};
@@ -489,7 +529,7 @@ static bool read_pack(struct reader *r, const struct jdoc_at *root)
         !jdoc_int(r->d, root, "utc_offset_min", true, -720, 840, &offset_min))
         return false;
     l->utc_offset_ms = offset_min * 60000;
-    return check_citations(r, root) && read_rules(r, root);
+    return check_citations(r, root) && read_rules(r, root) && make_eras(r);
 }
 
 enum rc law_read(const char *json, size_t n, const char *file, struct law **ret_law, char *why, size_t cap)
@@ -551,6 +591,14 @@ const struct law_rule_text *law_rule_at(const struct law *l, enum law_rule r, in
             return time_ms < t->to_ms ? t : NULL;
     }
     return NULL;
+}
+
+const struct law_rule_text *const *law_rules_at(const struct law *l, int64_t time_ms)
+{
+    size_t i = l->eras - 1; /* newest first: it is the usual answer */
+    while (i > 0 && time_ms < l->era[i].from_ms)
+        i--;
+    return l->era[i].text;
 }
 
 const char *law_rule_word(enum law_rule r)

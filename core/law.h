@@ -175,6 +175,8 @@ const char *law_title(const struct law *l, bool zh);
 
 /* The version of a rule in force at time_ms, NULL if the pack has none then. */
 const struct law_rule_text *law_rule_at(const struct law *l, enum law_rule r, int64_t time_ms);
+/* The versions of all rules in force at time_ms, by enum law_rule, NULL where none is: as law_rule_at(), found at once. Lives as long as the pack. */
+const struct law_rule_text *const *law_rules_at(const struct law *l, int64_t time_ms);
 const char *law_rule_word(enum law_rule r);
 /* LAW_RULES if the word is not a rule. */
 enum law_rule law_rule_of_word(const char *word);

@@ -377,8 +377,7 @@ size_t rules_step(const struct law *law, const struct duty_set *set, const struc
     s.view.b = b;
     s.view.now_ms = b->time_ms;
     s.view.persons = bus_persons(b, v);
-    for (int r = 0; r < LAW_RULES; r++)
-        s.view.text[r] = law_rule_at(law, (enum law_rule)r, b->time_ms);
+    s.view.text = law_rules_at(law, b->time_ms);
     bool new_fix = e->kind == EVENT_FIX && e->time_ms == b->fix_ms && event_fix_valid(&e->fix);
     judge(&s, RULES_OVERLOAD, new_fix);
     s.view.overload_open = mem->state[RULES_OVERLOAD] >= RULES_ACTIVE;

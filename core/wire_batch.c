@@ -10,7 +10,8 @@ struct in {
     const uint8_t *at, *end;
 };
 
-static bool get_varint(struct in *in, uint64_t *ret)
+/* Byte by byte: at the end of a message, and for the longest. */
+static bool get_varint_slowly(struct in *in, uint64_t *ret)
 {
     uint64_t v = 0;
     const uint8_t *p = in->at;
@@ -24,6 +25,31 @@ static bool get_varint(struct in *in, uint64_t *ret)
         }
     }
     return false;
+}
+
+static inline bool get_varint(struct in *in, uint64_t *ret)
+{
+    const uint8_t *p = in->at;
+    if (p < in->end && *p < 0x80) {
+        *ret = *p;
+        in->at = p + 1;
+        return true;
+    }
+    if (in->end - p < 8)
+        return get_varint_slowly(in, ret);
+    /* Eight bytes at once: the lowest one without its top bit is the last of the number; its seven-bit digits are pushed together pair by pair. */
+    uint64_t w = (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 |
+                 (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+    uint64_t ends = ~w & UINT64_C(0x8080808080808080);
+    if (ends == 0)
+        return get_varint_slowly(in, ret);
+    w &= ends ^ (ends - 1); /* up to and with the last byte */
+    w &= UINT64_C(0x7f7f7f7f7f7f7f7f);
+    w = (w & UINT64_C(0x007f007f007f007f)) | (w & UINT64_C(0x7f007f007f007f00)) >> 1;
+    w = (w & UINT64_C(0x00003fff00003fff)) | (w & UINT64_C(0x3fff00003fff0000)) >> 2;
+    *ret = (w & UINT64_C(0x000000000fffffff)) | (w & UINT64_C(0x0fffffff00000000)) >> 4;
+    in->at = p + (__builtin_ctzll(ends) >> 3) + 1;
+    return true;
 }
 
 static bool get_len(struct in *in, struct in *ret)

@@ -33,7 +33,7 @@ enum {
     TIMES = 512,
 };
 
-struct part { /* becomes one group: a batch has several where a checkpoint was asked for in its midst */
+struct part {        /* becomes one group: a batch has several where a checkpoint was asked for in its midst */
     size_t from, to; /* bytes of data, the CRC's four included */
     int64_t first_ms, last_ms;
     uint32_t frames;
@@ -68,6 +68,7 @@ struct journal {
     pthread_cond_t news; /* followers */
     /* under the lock */
     struct journal_lanes lanes;
+    size_t newest; /* number of the gateway that handed in last */
     struct batch batch[2], *open, *busy;
     size_t busy_bytes;
     bool stop, stopped;
@@ -118,6 +119,17 @@ static bool batch_empty(const struct batch *b)
     return b->parts == 0 && b->save.release == NULL;
 }
 
+/* Frames of one gateway mostly come several at a time. */
+static struct journal_gateway *gateway_of(struct journal *j, const char *name)
+{
+    struct journal_gateway *g = j->newest < j->lanes.gateways ? &j->lanes.gateway[j->newest] : NULL;
+    if (g == NULL || strcmp(g->name, name) != 0)
+        g = journal_lanes_of(&j->lanes, name);
+    if (g != NULL)
+        j->newest = (size_t)(g - j->lanes.gateway);
+    return g;
+}
+
 enum rc journal_put(struct journal *j, const char *gateway, enum event_lane lane, int64_t arrival_ms, const void *frame, size_t n,
                     const struct wire_settled *settled, uint64_t *ret_ticket)
 {
@@ -125,7 +137,7 @@ enum rc journal_put(struct journal *j, const char *gateway, enum event_lane lane
         return RC_INVALID;
     pthread_mutex_lock(&j->lock);
     struct batch *b = j->open;
-    struct journal_gateway *g = journal_lanes_of(&j->lanes, gateway);
+    struct journal_gateway *g = gateway_of(j, gateway);
     enum rc rc = RC_FULL;
     bool first = b->parts == 0 || b->part[b->parts - 1].to != 0;
     if (g == NULL || b->n + j->busy_bytes + n > QUEUE_MAX || !batch_room(b, n + JOURNAL_FILE_HEAD_MAX + 4) || (first && b->parts == PARTS_MAX))
@@ -328,7 +340,8 @@ static enum rc write_snapshot(struct journal *j, const struct work *w, int64_t u
     sqlite3_stmt *s = NULL;
     if (w->snapshot == NULL)
         return RC_OK;
-    enum rc rc = db_prepare(j->db, "INSERT INTO settled(id, upto, blob) VALUES(1, ?, ?) ON CONFLICT(id) DO UPDATE SET upto = excluded.upto, blob = excluded.blob", &s);
+    enum rc rc = db_prepare(
+        j->db, "INSERT INTO settled(id, upto, blob) VALUES(1, ?, ?) ON CONFLICT(id) DO UPDATE SET upto = excluded.upto, blob = excluded.blob", &s);
     if (rc == RC_OK) {
         sqlite3_bind_int64(s, 1, upto);
         sqlite3_bind_blob64(s, 2, w->snapshot, w->snapshot_n, SQLITE_STATIC);
@@ -595,7 +608,8 @@ static void set_aside(struct journal *j, int32_t day, const char *why)
             log_error("journal", "%s: cannot be set aside: %s", path, strerror(errno));
     }
     j->aside_day = day;
-    log_error("journal", "%s is damaged (%s) and was set aside as %s.bad-%lld: the server goes on without it; what it held may be in the series store", path,
+    log_error("journal",
+              "%s is damaged (%s) and was set aside as %s.bad-%lld: the server goes on without it; what it held may be in the series store", path,
               why, path, (long long)now);
 }
 

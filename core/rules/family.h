@@ -12,8 +12,8 @@ struct rules_view {
     const struct bus *b;
     int64_t now_ms; /* newest event time of the bus */
     struct bus_persons persons;
-    const struct law_rule_text *text[LAW_RULES]; /* versions in force, NULL = none */
-    bool overload_open;                          /* the overload ladder has an open episode */
+    const struct law_rule_text *const *text; /* law_rules_at(): versions in force, NULL = none */
+    bool overload_open;                      /* the overload ladder has an open episode */
 };
 
 enum rules_truth {

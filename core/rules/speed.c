@@ -50,6 +50,14 @@ static const struct duty_route *on_route(const struct rules_view *w, const struc
     return b->offset_m <= near_m ? &w->set->route[b->route - 1] : NULL;
 }
 
+/* The segment at at_m, a little before (side -1) or after (side 1) segment s: mostly the next one. */
+static const struct duty_segment *segment_near(const struct duty_route *r, const struct duty_segment *s, int side, double at_m)
+{
+    bool last = s == NULL || (side < 0 ? s == r->segment : s + 1 == r->segment + r->segments);
+    const struct duty_segment *next = last ? NULL : s + side;
+    return next != NULL && at_m >= next->from_m && at_m < next->to_m ? next : duty_segment_at(r, at_m);
+}
+
 /*
  * The limit where the bus is. Off its route, or where nothing is known of the road, only what holds on every road is left: a lower limit is never
  * guessed. Near the end of a segment the bus may be on either side of it: the milder one counts.
@@ -75,8 +83,8 @@ static struct limit limit_here(const struct rules_view *w, const struct law_rule
         double at_m = fmin(fmax(along_m + side * reach_m, 0), fmax(last_m, along_m));
         if (s != NULL && at_m >= s->from_m && at_m < s->to_m)
             continue;
-        const struct duty_segment *beside = duty_segment_at(r, at_m);
-        if (beside == s)
+        const struct duty_segment *beside = segment_near(r, s, side, at_m);
+        if (beside == s || (beside != NULL && beside->posted_kmh > 0 && beside->posted_kmh <= here.kmh)) /* no sign is exceeded: not the milder one */
             continue;
         struct limit other = limit_on(t, beside, loaded, weather, visibility_m);
         if (other.kmh > here.kmh)

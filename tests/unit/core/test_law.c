@@ -121,6 +121,11 @@ static void test_versions(void **state)
     assert_string_equal(law_rule_at(l, LAW_OVL_1, 1648742399999)->title_en, "before");
     assert_string_not_equal(law_rule_at(l, LAW_OVL_1, 1648742400000)->title_en, "before");
     assert_null(law_rule_at(l, LAW_OVL_1, 1300000000000));
+    static const int64_t edge[] = {INT64_MIN + 1, 0, 1300000000000, 1648742400000, SCENE_T0, INT64_MAX - 1};
+    for (size_t i = 0; i < sizeof edge / sizeof *edge; i++)
+        for (int64_t at = edge[i] - 1; at <= edge[i] + 1 && at != INT64_MAX; at++)
+            for (int r = 0; r < LAW_RULES; r++)
+                assert_ptr_equal(law_rules_at(l, at)[r], law_rule_at(l, (enum law_rule)r, at));
     law_free(l);
     json_object_set_new(old, "effective_to", json_string("2022-04-02"));
     refused(root, RC_INVALID, "pack.json: rules[9]: OVL-1 is effective twice");
