@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -116,63 +117,77 @@ def can_connect(port):
         return s.connect_ex(('127.0.0.1', port)) == 0
 
 
+def compare(expected, points):
+    """What is wrong with the track, in words."""
+    problems = []
+    times = [p[0] for p in points]
+    if len(times) != len(set(times)):
+        problems.append('doubled: %d' % (len(times) - len(set(times))))
+    for p in points:
+        e = expected.get(p[0])
+        if e is None:
+            problems.append('not from gpsd: %r' % p)
+        elif abs(p[1] - e[0]) > 1e-7 or abs(p[2] - e[1]) > 1e-7:
+            problems.append('position %r instead of %r' % (p, e))
+        elif (p[3] is None) != (e[2] is None) or (p[3] is not None and abs(p[3] - e[2]) > 0.0006):
+            problems.append('speed %r instead of %r' % (p, e))
+    missing = set(expected) - set(times)
+    if missing:
+        problems.append('missing: %d of %d' % (len(missing), len(expected)))
+    return problems
+
+
+def one(log):
+    """One recording through programs of its own; prints name, fixes and problems as JSON."""
+    with Place() as place:
+        relay = Relay(free_port())
+        relay.start()
+        server = Server(place, duty([vehicle('bus-1', 'gw-1')])).start()
+        conf = gateway_conf(place, 'gw-1', server.url, '[outbox]\ngroup_ms = 100\n\n[device gnss]\ndriver = gpsd\nport = %d\ntrust_time = receiver\n' % relay.port)
+        gateway = Gateway(place, conf, 'gw-1').start()
+        expected = expected_track(play(place, log, relay))
+        points = []
+
+        def arrived():
+            if expected:
+                answer = server.get('/api/v1/vehicles/bus-1/track?from_ms=%d&to_ms=%d&limit=20000' % (min(expected) - 1, max(expected) + 1))
+                points[:] = [p for p in answer['points'] if p[5] >= 2]
+            return len(points) >= len(expected)
+        problems = []
+        try:
+            wait_for('the track', 15, arrived)
+        except AssertionError as e:
+            problems.append(str(e)[:200])
+        problems += compare(expected, points)
+        gateway.program.stop()
+        relay.listener.close()
+        server.program.stop()
+        print(json.dumps({'name': os.path.basename(log)[:-4], 'gpsd': len(expected), 'api': len(points), 'problems': problems}))
+
+
 def main():
+    if len(sys.argv) > 1:
+        one(sys.argv[1])
+        return
     logs = sorted(glob.glob(data('protocols', 'gpsd_daemon', '*.log')))
     need('gpsd')
     if not logs:
         print('no recordings there')
         finish(False)
-    bad = fixes_all = 0
-    for log in logs:
-        if len(sys.argv) > 1 and sys.argv[1] not in log:
-            continue
-        name = os.path.basename(log)[:-4]
-        with Place() as place:
-            relay = Relay(free_port())
-            relay.start()
-            fleet = duty([vehicle('bus-1', 'gw-1')])
-            server = Server(place, fleet).start()
-            conf = gateway_conf(place, 'gw-1', server.url, '[outbox]\ngroup_ms = 100\n\n[device gnss]\ndriver = gpsd\nport = %d\ntrust_time = receiver\n' % relay.port)
-            gateway = Gateway(place, conf, 'gw-1').start()
-            reports = play(place, log, relay)
-            expected = expected_track(reports)
-            answer = {}
 
-            def arrived():
-                if not expected:
-                    return server.get('/api/v1/vehicles/bus-1')
-                answer.update(server.get('/api/v1/vehicles/bus-1/track?from_ms=%d&to_ms=%d&limit=20000' % (min(expected) - 1, max(expected) + 1)))
-                return len(answer['points']) >= len(expected)
-            problems = []
-            try:
-                wait_for('the track', 15, arrived)
-            except AssertionError as e:
-                problems.append(str(e)[:200])
-            points = [p for p in answer.get('points', []) if p[5] >= 2]
-            times = [p[0] for p in points]
-            if len(times) != len(set(times)):
-                problems.append('doubled: %d' % (len(times) - len(set(times))))
-            for p in points:
-                e = expected.get(p[0])
-                if e is None:
-                    problems.append('not from gpsd: %r' % p)
-                elif abs(p[1] - e[0]) > 1e-7 or abs(p[2] - e[1]) > 1e-7:
-                    problems.append('position %r instead of %r' % (p, e))
-                elif (p[3] is None) != (e[2] is None) or (p[3] is not None and abs(p[3] - e[2]) > 0.0006):
-                    problems.append('speed %r instead of %r' % (p, e))
-            missing = set(expected) - set(times)
-            if missing:
-                problems.append('missing: %d of %d' % (len(missing), len(expected)))
-            print('%-28s gpsd %4d fixes, api %4d %s' % (name, len(expected), len(points), 'equal' if not problems else '; '.join(problems[:4])))
-            fixes_all += len(points)
-            bad += bool(problems)
-            if problems and len(sys.argv) > 1:
-                raise AssertionError('look')
-            gateway.program.stop()
-            relay.listener.close()
-            server.program.stop()
-    print('recordings=%d fixes=%d differing=%d' % (len(logs), fixes_all, bad))
-    finish(bad == 0 and fixes_all > 400)
+    def run(log):
+        out = subprocess.run([sys.executable, os.path.abspath(__file__), log], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300).stdout.decode()
+        try:
+            return json.loads(out.splitlines()[-1])
+        except (ValueError, IndexError):
+            return {'name': os.path.basename(log)[:-4], 'gpsd': 0, 'api': 0, 'problems': [out[-1500:]]}
+    with ThreadPoolExecutor(4) as pool: # nearly all of the time is waiting for the next sentence
+        results = list(pool.map(run, logs))
+    for r in results:
+        print('%-28s gpsd %4d fixes, api %4d %s' % (r['name'], r['gpsd'], r['api'], 'equal' if not r['problems'] else '; '.join(r['problems'][:4])))
+    fixes, bad = sum(r['api'] for r in results), sum(bool(r['problems']) for r in results)
+    print('recordings=%d fixes=%d differing=%d' % (len(logs), fixes, bad))
+    finish(bad == 0 and fixes > 400)
 
 
 if __name__ == '__main__':
