@@ -38,7 +38,7 @@ struct api_setup {
 };
 /*
  * api_new - check the table, load pages and maps.
- *   returns  RC_OK; RC_INVALID a route without policy or schema (a bug); RC_IO web_dir or maps_dir cannot be read; RC_FULL pages too large;
+ *   returns  RC_OK; RC_INVALID a route without policy or schema (a bug); RC_IO web_dir cannot be read; RC_FULL pages too large;
  *            RC_NO_MEMORY; the reason in why
  * All of setup must outlive the api. The lws context must not set LWS_SERVER_OPTION_HTTP_HEADERS_SECURITY_BEST_PRACTICES_ENFORCE: we send our own.
  */

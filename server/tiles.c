@@ -133,11 +133,8 @@ enum rc tiles_open(const char *dir, struct tiles **ret_t, char *why, size_t cap)
     if (*dir) {
         struct dirent **entry = NULL;
         int n = scandir(dir, &entry, NULL, alphasort);
-        if (n < 0) {
-            (void)snprintf(why, cap, "%s: %s", dir, strerror(errno));
-            free(t);
-            return RC_IO;
-        }
+        if (n < 0)
+            log_warning("tiles", "%s: %s: no base map is served: put *.mbtiles there, or empty server.maps_dir", dir, strerror(errno));
         for (int i = 0; i < n; i++) {
             const char *name = entry[i]->d_name, *dot = strrchr(name, '.');
             if (dot && dot != name && !strcmp(dot, ".mbtiles"))

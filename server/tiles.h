@@ -18,9 +18,9 @@
 struct tiles;
 
 /*
- * tiles_open - look for maps. A file that cannot be used is logged and left out: a map less is no reason to stop watching buses.
+ * tiles_open - look for maps. A file or a folder that cannot be used is logged and left out: a map less is no reason to stop watching buses.
  *   dir      "" gives no maps
- *   returns  RC_OK; RC_IO the folder cannot be read; RC_NO_MEMORY
+ *   returns  RC_OK; RC_NO_MEMORY, then why says so
  */
 enum rc tiles_open(const char *dir, struct tiles **ret_t, char *why, size_t cap) RC_MUST_USE;
 void tiles_free(struct tiles *t);
