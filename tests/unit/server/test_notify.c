@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "http_fake.h"
+#include "tempdir.h"
 #include "server/notify.h"
 
 static const char secret[] = "sixteen characters at least";
@@ -101,10 +102,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *w = *state;
-    char command[160];
     http_fake_stop(&w->http);
-    snprintf(command, sizeof command, "rm -r '%s'", w->dir);
-    int rc = system(command);
+    int rc = tempdir_remove(w->dir);
     free(w);
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include "core/base/clock.h"
 #include "http_fake.h"
+#include "tempdir.h"
 #include "server/series.h"
 
 #define ROWS_MAX 400000
@@ -237,10 +238,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *w = *state;
-    char command[160];
     http_fake_stop(&w->http);
-    snprintf(command, sizeof command, "rm -r '%s'", w->dir);
-    int rc = system(command);
+    int rc = tempdir_remove(w->dir);
     free(w);
     return rc;
 }
