@@ -59,9 +59,12 @@ export function byUrgency(a: Finding, b: Finding): number {
   return rank(a) - rank(b) || (rank(a) >= 2 ? b.opened_ms - a.opened_ms : bySeverityThenAge(a, b))
 }
 
-/* What must be heard: critical, open, seen by nobody, and not an old story that only arrived now. */
+/*
+ * What must be heard: critical, open, seen by nobody, and not an old story that only arrived now. The one-key alarm passes no filter: pressed where there
+ * was no cover, it is heard when it arrives, as long as nobody has released or seen it.
+ */
 export function mustSound(f: Finding): boolean {
-  return f.severity === 'critical' && f.state === 'open' && f.ack === null && !f.late
+  return f.severity === 'critical' && f.state === 'open' && f.ack === null && (!f.late || f.rule === 'SOS-1')
 }
 
 export function durationOf(f: Finding, now_ms: number): number {

@@ -26,6 +26,12 @@ describe('findings', () => {
     expect(mustSound(finding())).toBe(true)
     for (const part of [{ severity: 'high' as const }, { state: 'closed' as const }, { ack }, { late: true }]) expect(mustSound(finding(part))).toBe(false)
   })
+  it('a one-key alarm that comes late is heard while nobody has seen or released it', () => {
+    const sos = { rule: 'SOS-1', late: true }
+    expect(mustSound(finding(sos))).toBe(true)
+    expect(mustSound(finding({ ...sos, ack }))).toBe(false)
+    expect(mustSound(finding({ ...sos, state: 'closed' }))).toBe(false)
+  })
   it('an open one lasts until now, a closed one until its end', () => {
     expect(durationOf(finding({ began_ms: NOW - 5000 }), NOW)).toBe(5000)
     expect(durationOf(finding({ began_ms: NOW - 5000, closed_ms: NOW - 2000 }), NOW)).toBe(3000)
