@@ -212,11 +212,12 @@ int bus_doors_open(const struct bus *b)
     return fitted != 0 && (b->inputs_known & fitted) == fitted ? 0 : -1;
 }
 
+const struct bus_freshness_limits bus_freshness_usual = {30000, 120000, 600000};
+
 enum bus_freshness bus_freshness(const struct bus *b, int64_t now_ms, bool link_alive, const struct bus_freshness_limits *lim)
 {
-    static const struct bus_freshness_limits usual = {30000, 120000, 600000};
     if (lim == NULL)
-        lim = &usual;
+        lim = &bus_freshness_usual;
     if (b->time_ms == 0)
         return BUS_NEVER;
     bool lost = b->fix_ms == 0 || (b->report_ms > b->fix_ms && b->report_mode < EVENT_FIX_2D);

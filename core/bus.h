@@ -77,6 +77,7 @@ enum bus_freshness { BUS_NEVER = 0, BUS_FRESH, BUS_DELAYED, BUS_STALE, BUS_OFFLI
 struct bus_freshness_limits {
     int64_t fresh_ms, delayed_ms, stale_ms; /* defaults 30 000, 120 000, 600 000 */
 };
+extern const struct bus_freshness_limits bus_freshness_usual;
 /* Freshness at now_ms; link_alive: something was heard from the gateway within fresh_ms; lim NULL: the defaults. States: docs/protocol.md 2. */
 enum bus_freshness bus_freshness(const struct bus *b, int64_t now_ms, bool link_alive, const struct bus_freshness_limits *lim);
 const char *bus_freshness_word(enum bus_freshness f);

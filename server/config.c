@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define N(table) (sizeof(table) / sizeof((table)[0]))
+#define N(table)   (sizeof(table) / sizeof((table)[0]))
 #define AT(member) offsetof(struct config_server, member), sizeof(((struct config_server *)0)->member)
 
 static const char *const levels[] = {"error", "warning", "notice", "info", "debug", NULL};
@@ -17,11 +17,13 @@ static const char *const apis[] = {"off", "v1", "v2", "v3", "victoria", NULL}; /
 static const struct field server_fields[] = {
     {"listen", FIELD_TEXT, AT(server.listen), "", 1, 63, NULL, "127.0.0.1:8080",
      "address:port; only loopback until accounts exist: others reach it through a proxy on this machine that asks who they are"},
-    {"public_url", FIELD_TEXT, AT(server.public_url), "", 0, CONFIG_SERVER_TEXT_MAX, NULL, "", "how links of parents begin; empty: http:// and listen"},
+    {"public_url", FIELD_TEXT, AT(server.public_url), "", 0, CONFIG_SERVER_TEXT_MAX, NULL, "",
+     "how links of parents begin; empty: http:// and listen"},
     {"time_zone", FIELD_TEXT, AT(server.time_zone), "", 1, 63, NULL, "Asia/Shanghai", "IANA zone of the county: run times are local"},
     {"state_dir", FIELD_TEXT, AT(server.state_dir), "", 1, CONFIG_SERVER_PATH_MAX - 56, NULL, "/var/lib/schoolward",
      "folder of journal, findings and notices: on a disk that is backed up"},
-    {"duty_file", FIELD_TEXT, AT(server.duty_file), "", 1, CONFIG_SERVER_PATH_MAX, NULL, "/etc/schoolward/fleet.json", "vehicles, routes, runs, permits"},
+    {"duty_file", FIELD_TEXT, AT(server.duty_file), "", 1, CONFIG_SERVER_PATH_MAX, NULL, "/etc/schoolward/fleet.json",
+     "vehicles, routes, runs, permits"},
     {"law_file", FIELD_TEXT, AT(server.law_file), "", 1, CONFIG_SERVER_PATH_MAX, NULL, "/usr/share/schoolward/law/cn-national.json",
      "law pack the fleet is judged by"},
     {"tokens_file", FIELD_TEXT, AT(server.tokens_file), "", 1, CONFIG_SERVER_PATH_MAX, NULL, "/etc/schoolward/tokens",
@@ -30,13 +32,18 @@ static const struct field server_fields[] = {
      "key that signs links of parents; empty: link.key in state_dir; made at the first start"},
     {"web_dir", FIELD_TEXT, AT(server.web_dir), "", 0, CONFIG_SERVER_PATH_MAX, NULL, "", "built pages; empty: none are served"},
     {"maps_dir", FIELD_TEXT, AT(server.maps_dir), "", 0, CONFIG_SERVER_PATH_MAX, NULL, "", "folder of *.mbtiles; empty: no maps"},
+    {"fresh_s", FIELD_INT, AT(server.fresh_s), "s", 2, 3600, NULL, "30", "a position up to so old is fresh: a few reports of a bus"},
+    {"delayed_s", FIELD_INT, AT(server.delayed_s), "s", 3, 7200, NULL, "120", "up to so old it is delayed"},
+    {"stale_s", FIELD_INT, AT(server.stale_s), "s", 4, 86400, NULL, "600", "up to so old it is stale, above that the bus is offline"},
     {"log_level", FIELD_WORD, AT(server.log_level), "", 0, 4, levels, "info", "what is written to the log"},
 };
 static const struct field ingest_fields[] = {
-    {"max_connections", FIELD_INT, AT(ingest.max_connections), "", 10, 60000, NULL, "12000", "gateways connected at a time; needs as many file descriptors"},
+    {"max_connections", FIELD_INT, AT(ingest.max_connections), "", 10, 60000, NULL, "12000",
+     "gateways connected at a time; needs as many file descriptors"},
     {"rate_per_s", FIELD_REAL, AT(ingest.rate_per_s), "messages/s", 0.1, 1000000, NULL, "20", "per gateway, with 10 s of burst"},
     {"bytes_per_s", FIELD_INT, AT(ingest.bytes_per_s), "bytes/s", 1024, 1e12, NULL, "131072", "per gateway, with 10 s of burst"},
-    {"ack_ms", FIELD_INT, AT(ingest.ack_ms), "ms", 0, 10000, NULL, "3000", "live positions are acknowledged at most so late; alarms and backlog at once"},
+    {"ack_ms", FIELD_INT, AT(ingest.ack_ms), "ms", 0, 10000, NULL, "3000",
+     "live positions are acknowledged at most so late; alarms and backlog at once"},
 };
 static const struct field journal_fields[] = {
     {"group_ms", FIELD_INT, AT(journal.group_ms), "ms", 10, 1000, NULL, "100", "what arrives within this time is written to disk together"},
@@ -57,7 +64,8 @@ static const struct field series_fields[] = {
 };
 static const struct field notify_fields[] = {
     {"url", FIELD_TEXT, AT(notify.url), "", 0, CONFIG_SERVER_TEXT_MAX, NULL, "", "where notices are posted to; empty: they are only recorded"},
-    {"secret_file", FIELD_TEXT, AT(notify.secret_file), "", 0, CONFIG_SERVER_PATH_MAX, NULL, "", "first line signs the notices, 16 characters or more, mode 0600"},
+    {"secret_file", FIELD_TEXT, AT(notify.secret_file), "", 0, CONFIG_SERVER_PATH_MAX, NULL, "",
+     "first line signs the notices, 16 characters or more, mode 0600"},
 };
 
 static const struct {
@@ -90,7 +98,8 @@ static void read_listen(struct conf *doc, size_t section, struct config_server *
         conf_problem(doc, section, "listen", problems, "'%s' is not an IPv4 address: write 127.0.0.1:8080", c->address);
     else if ((ntohl(a.s_addr) >> 24) != 127)
         conf_problem(doc, section, "listen", problems,
-                     "%s is not a loopback address: with tokens instead of accounts this server is not for a network; put a proxy before 127.0.0.1", c->address);
+                     "%s is not a loopback address: with tokens instead of accounts this server is not for a network; put a proxy before 127.0.0.1",
+                     c->address);
 }
 
 static enum rc read_doc(struct conf *doc, const char *const *set, size_t sets, struct config_server *c, struct conf_problems *problems)
@@ -102,12 +111,19 @@ static enum rc read_doc(struct conf *doc, const char *const *set, size_t sets, s
         conf_apply(doc, conf_find_section(doc, sections[i].name, ""), sections[i].field, sections[i].n, c, problems);
     size_t server = conf_find_section(doc, "server", "");
     read_listen(doc, server, c, problems);
+    if (c->server.delayed_s <= c->server.fresh_s)
+        conf_problem(doc, server, "delayed_s", problems, "%lld must be above fresh_s = %lld", (long long)c->server.delayed_s,
+                     (long long)c->server.fresh_s);
+    if (c->server.stale_s <= c->server.delayed_s)
+        conf_problem(doc, server, "stale_s", problems, "%lld must be above delayed_s = %lld", (long long)c->server.stale_s,
+                     (long long)c->server.delayed_s);
     if (c->server.public_url[0] == '\0')
         snprintf(c->server.public_url, sizeof c->server.public_url, "http://%s", c->server.listen);
     if (c->server.link_key_file[0] == '\0')
         snprintf(c->server.link_key_file, sizeof c->server.link_key_file, "%s/link.key", c->server.state_dir);
     if (c->notify.url[0] != '\0' && c->notify.secret_file[0] == '\0')
-        conf_problem(doc, conf_find_section(doc, "notify", ""), "secret_file", problems, "must be given with url: without a signature nobody can trust a notice");
+        conf_problem(doc, conf_find_section(doc, "notify", ""), "secret_file", problems,
+                     "must be given with url: without a signature nobody can trust a notice");
     conf_report_unused(doc, problems);
     return problems->n > 0 ? RC_INVALID : RC_OK;
 }

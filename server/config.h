@@ -21,6 +21,7 @@ struct config_server {
         char state_dir[CONFIG_SERVER_PATH_MAX - 55]; /* files of ours follow it */
         char duty_file[CONFIG_SERVER_PATH_MAX + 1], law_file[CONFIG_SERVER_PATH_MAX + 1], tokens_file[CONFIG_SERVER_PATH_MAX + 1];
         char link_key_file[CONFIG_SERVER_PATH_MAX + 1], web_dir[CONFIG_SERVER_PATH_MAX + 1], maps_dir[CONFIG_SERVER_PATH_MAX + 1];
+        int64_t fresh_s, delayed_s, stale_s; /* rising */
         int log_level; /* index: error warning notice info debug */
     } server;
     struct {

@@ -19,6 +19,7 @@ struct fleet_late { /* the judge of what came as backlog */
 struct fleet {
     const struct law *law;
     const struct duty_set *set;
+    struct bus_freshness_limits freshness;
     struct fleet_vehicle *vehicle;
     size_t vehicles;
     uint32_t *by_gateway, *by_id; /* open addressing: index + 1 */
@@ -72,6 +73,7 @@ enum rc fleet_new(const struct law *law, const struct duty_set *set, struct flee
         return RC_NO_MEMORY;
     f->law = law;
     f->set = set;
+    f->freshness = bus_freshness_usual;
     f->vehicles = set->vehicles;
     f->slots = 16;
     while (f->slots < f->vehicles * 2)
@@ -144,6 +146,16 @@ const struct duty_set *fleet_duty(const struct fleet *f)
 const struct law *fleet_law(const struct fleet *f)
 {
     return f->law;
+}
+
+void fleet_set_freshness(struct fleet *f, const struct bus_freshness_limits *limits)
+{
+    f->freshness = *limits;
+}
+
+const struct bus_freshness_limits *fleet_freshness(const struct fleet *f)
+{
+    return &f->freshness;
 }
 
 /* --- judging --- */
@@ -310,8 +322,8 @@ void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e
     v->received_ms = arrival_ms;
     /*
      * What comes late but in order (a short gap, or a bus that has not yet said anything newer) goes on where the live judge stands: one story, one
-     * episode. What is older than the newest judged event needs a judge of its own; and what says it comes from the future or has no date must not move
-     * the live state, or nothing true would be newer than it.
+     * episode. What is older than the newest judged event needs a judge of its own; and what says it comes from the future or has no date must not
+     * move the live state, or nothing true would be newer than it.
      */
     if (late && (e->time_ms < v->bus.time_ms || e->time_ms > arrival_ms || e->clock == EVENT_CLOCK_NONE)) {
         judge_late(f, v, e);

@@ -58,6 +58,10 @@ struct fleet_vehicle *fleet_by_id(struct fleet *f, const char *vehicle_id);   /*
 const struct duty_set *fleet_duty(const struct fleet *f);
 const struct law *fleet_law(const struct fleet *f);
 
+/* How old a position may be and be called fresh, delayed or stale: bus_freshness()'s defaults until told; set before the first screen asks. */
+void fleet_set_freshness(struct fleet *f, const struct bus_freshness_limits *limits);
+const struct bus_freshness_limits *fleet_freshness(const struct fleet *f);
+
 /* One accepted event. arrival_ms: wall time of arrival; late: it came as backlog. */
 void fleet_apply(struct fleet *f, struct fleet_vehicle *v, const struct event *e, int64_t arrival_ms, bool late, bool replayed);
 /* Between on and off everything is told as replayed, ticks too: the start reads the journal. */

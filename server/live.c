@@ -126,7 +126,7 @@ static void refresh(struct live *l)
     for (size_t i = 0; i < fleet_count(l->fleet); i++) {
         const struct fleet_vehicle *v = fleet_at(l->fleet, i);
         struct cached *c = &l->cached[i];
-        uint8_t freshness = (uint8_t)view_freshness(v, l->tick_ms);
+        uint8_t freshness = (uint8_t)view_freshness(l->fleet, v, l->tick_ms);
         if (c->text != NULL && c->version == v->version && c->freshness == freshness)
             continue;
         json_reset(&l->json);

@@ -506,7 +506,10 @@ static bool start_memory(struct server *s, char *why, size_t cap)
 static bool start_mind(struct server *s, char *why, size_t cap)
 {
     const struct fleet_listener l = {.on_finding = on_finding, .arg = s};
+    const struct bus_freshness_limits limits = {s->config.server.fresh_s * 1000, s->config.server.delayed_s * 1000, s->config.server.stale_s * 1000};
     enum rc rc = fleet_new(s->law, s->set, &s->fleet);
+    if (rc == RC_OK)
+        fleet_set_freshness(s->fleet, &limits);
     if (rc == RC_OK)
         rc = fleet_listen(s->fleet, &l);
     if (rc == RC_OK)

@@ -4,18 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct bus_freshness_limits view_limits = {30000, 120000, 600000};
-
 /* Position and estimate of a bus that was not heard of for longer are shown as old, never as a forecast. */
 static bool view_is_live(enum bus_freshness f)
 {
     return f == BUS_FRESH || f == BUS_DELAYED;
 }
 
-enum bus_freshness view_freshness(const struct fleet_vehicle *v, int64_t now_ms)
+enum bus_freshness view_freshness(const struct fleet *f, const struct fleet_vehicle *v, int64_t now_ms)
 {
-    bool alive = v->connected && v->received_ms && now_ms - v->received_ms <= view_limits.fresh_ms;
-    return bus_freshness(&v->bus, now_ms, alive, &view_limits);
+    const struct bus_freshness_limits *limits = fleet_freshness(f);
+    bool alive = v->connected && v->received_ms && now_ms - v->received_ms <= limits->fresh_ms;
+    return bus_freshness(&v->bus, now_ms, alive, limits);
 }
 
 const char *view_severity_word(uint8_t severity)
@@ -189,7 +188,7 @@ static void view_devices(struct json *j, const struct fleet_vehicle *v)
 void view_vehicle(struct json *j, const char *name, const struct fleet *f, const struct arrive *a, const struct fleet_vehicle *v, int64_t now_ms)
 {
     const struct duty_route *r = duty_route_at(fleet_duty(f), v->duty, now_ms);
-    enum bus_freshness fresh = view_freshness(v, now_ms);
+    enum bus_freshness fresh = view_freshness(f, v, now_ms);
     struct arrive_run run = arrive_of(a, v, now_ms);
     int doors = bus_doors_open(&v->bus);
     json_begin_object(j, name);
@@ -246,7 +245,7 @@ static double view_corridor_m(const struct duty_route *r, const struct law *law,
 
 void view_route(struct json *j, const char *name, const struct duty_route *r, const struct law *law, int64_t now_ms)
 {
-    static const char *const road[] = {"unknown",        "expressway",    "urban_expressway", "city_no_line", "rural_no_line",
+    static const char *const road[] = {"unknown",       "expressway",     "urban_expressway", "city_no_line", "rural_no_line",
                                        "city_one_lane", "rural_one_lane", "city_multi",       "rural_multi"};
     const struct geo_pt *pt = NULL;
     size_t n = geo_line_points(r->line, &pt);

@@ -15,7 +15,7 @@ void view_route(struct json *j, const char *name, const struct duty_route *r, co
 void view_finding(struct json *j, const char *name, const struct fleet *f, const struct ledger_finding *x);
 /* As Finding.severity and Vehicle.severity: the contract of the screens has no "info"; it shows as "low". */
 const char *view_severity_word(uint8_t severity);
-/* Freshness by the limits of docs/protocol.md 2. On the loop only. */
-enum bus_freshness view_freshness(const struct fleet_vehicle *v, int64_t now_ms);
+/* Freshness by the limits of fleet_freshness(). On the loop only. */
+enum bus_freshness view_freshness(const struct fleet *f, const struct fleet_vehicle *v, int64_t now_ms);
 
 #endif

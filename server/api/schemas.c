@@ -24,9 +24,10 @@ static const struct api_schema table[] = {
     {"Error", OBJECT("\"error\"", "\"error\":" OBJECT("\"code\",\"message\",\"hint\"", "\"code\":" TEXT ",\"message\":" TEXT ",\"hint\":" TEXT))},
     {"Health", OBJECT("\"status\",\"version\",\"reasons\"", "\"status\":{\"type\":\"string\",\"enum\":[\"ok\",\"unready\"]},\"version\":" TEXT
                                                             ",\"reasons\":" LIST(TEXT))},
-    {"Session", OBJECT("\"name\",\"role\",\"server_time_ms\",\"version\",\"time_zone\"",
+    {"Session", OBJECT("\"name\",\"role\",\"server_time_ms\",\"version\",\"time_zone\",\"freshness\"",
                        "\"name\":" TEXT ",\"role\":{\"type\":\"string\",\"enum\":[\"officer\",\"police\",\"admin\"]},\"server_time_ms\":" MS
-                       ",\"version\":" TEXT ",\"time_zone\":" TEXT)},
+                       ",\"version\":" TEXT ",\"time_zone\":" TEXT ",\"freshness\":" OBJECT(
+                           "\"fresh_ms\",\"delayed_ms\",\"stale_ms\"", "\"fresh_ms\":" INT ",\"delayed_ms\":" INT ",\"stale_ms\":" INT))},
     {"LiveTicket", OBJECT("\"ticket\",\"expires_ms\"", "\"ticket\":" TEXT ",\"expires_ms\":" MS)},
     {"Named", OBJECT(NAMED_REQUIRED, NAMED)},
     {"Position", OBJECT("\"lat\",\"lon\",\"time_ms\",\"age_ms\",\"speed_mps\",\"track_deg\",\"hdop\",\"satellites\",\"mode\"",

@@ -23,6 +23,12 @@ void api_session(struct api_call *c)
     json_int(&c->out, "server_time_ms", c->now_ms);
     json_text(&c->out, "version", SCHOOLWARD_VERSION);
     json_text(&c->out, "time_zone", c->api->s.time_zone);
+    const struct bus_freshness_limits *limits = fleet_freshness(c->api->s.fleet);
+    json_begin_object(&c->out, "freshness");
+    json_int(&c->out, "fresh_ms", limits->fresh_ms);
+    json_int(&c->out, "delayed_ms", limits->delayed_ms);
+    json_int(&c->out, "stale_ms", limits->stale_ms);
+    json_end_object(&c->out);
     json_end_object(&c->out);
     api_answer_json(c, 200);
 }
@@ -157,7 +163,7 @@ void api_parent(struct api_call *c)
     const struct duty_stop *stop = &r->stop[mine];
     struct arrive_run run = arrive_of(s->arrive, v, c->now_ms);
     struct arrive_stop at = arrive_at(s->arrive, v, c->who.stop, c->now_ms);
-    enum bus_freshness fresh = view_freshness(v, c->now_ms);
+    enum bus_freshness fresh = view_freshness(s->fleet, v, c->now_ms);
     bool running = run.run && at.state != ARRIVE_NOT_RUNNING, live = running && (fresh == BUS_FRESH || fresh == BUS_DELAYED);
     int64_t noticed = running && s->noticed_ms ? s->noticed_ms(s->arg, v, c->who.stop) : 0;
     json_begin_object(j, NULL);

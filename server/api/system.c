@@ -67,7 +67,7 @@ static void write_fleet(FILE *out, struct fleet *f, int64_t now_ms)
     double sum = 0;
     for (size_t i = 0; i < fleet_count(f); i++) {
         const struct fleet_vehicle *v = fleet_at(f, i);
-        state[view_freshness(v, now_ms)]++;
+        state[view_freshness(f, v, now_ms)]++;
         connected += v->connected;
         for (size_t r = 0; r < LAW_RULES; r++)
             if (v->open[r] && v->open[r] <= LAW_CRITICAL)

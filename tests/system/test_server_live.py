@@ -33,7 +33,27 @@ def count(seq, persons, ms):
     return other(seq, 2, number(1, 2) + number(4, 95) + number(7, persons + 1), ms)
 
 
+def freshness_is_configuration():
+    s = Server(1, ingest__ack_ms="200", server__fresh_s="2", server__delayed_s="3", server__stale_s="4").start()
+    try:
+        session = json.loads(s.get("/api/v1/session")[1])
+        assert session["freshness"] == {"fresh_ms": 2000, "delayed_ms": 3000, "stale_ms": 4000}, session
+        g = Gateway(s, "gw-0")
+        drive(g, 1, 71.401, 5, int(time.time() * 1000))
+        g.wait_acked(1)
+        screen, words = Screen(s), []
+        while "offline" not in words:
+            for v in screen.next("positions", timeout=8)["vehicles"]:
+                if v["freshness"] not in words:
+                    words.append(v["freshness"])
+        assert words == ["fresh", "delayed", "stale", "offline"], words
+        print("freshness: as configured, told by the session, shown by the screen:", words)
+    finally:
+        s.end()
+
+
 def main():
+    freshness_is_configuration()
     s = Server(2, ingest__ack_ms="200").start()
     try:
         closes_with(4401, "unauthorised", lambda: Screen(s, with_ticket="no-such-ticket"))

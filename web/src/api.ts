@@ -2,11 +2,13 @@
  * The server's HTTP and JSON contract (docs/protocol.md, section 2) as types, and a small client for it.
  * Written by hand on purpose: one file that a reader can hold against the protocol.
  */
+import type { FreshnessLimits } from './freshness'
+
 export type Freshness = 'fresh' | 'delayed' | 'stale' | 'offline' | 'no_fix' | 'never'
 export type Severity = 'none' | 'low' | 'medium' | 'high' | 'critical'
 export type Role = 'officer' | 'police' | 'admin'
 
-export interface Session { name: string; role: Role; server_time_ms: number; version: string; time_zone: string }
+export interface Session { name: string; role: Role; server_time_ms: number; version: string; time_zone: string; freshness: FreshnessLimits }
 
 export interface Named { id: string; name_zh: string; name_en: string }
 

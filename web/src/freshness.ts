@@ -10,12 +10,16 @@ import type { Freshness, Vehicle } from './api'
 export interface FreshnessLimits { fresh_ms: number; delayed_ms: number; stale_ms: number }
 export const DEFAULT_LIMITS: FreshnessLimits = { fresh_ms: 30_000, delayed_ms: 120_000, stale_ms: 600_000 }
 
+/* The server's own limits, told by the session; the defaults until then. */
+let server_limits = DEFAULT_LIMITS
+export function setLimits(told: FreshnessLimits | undefined): void { server_limits = told ?? DEFAULT_LIMITS }
+
 /* A screen that heard nothing for this long is cut off (protocol, section 3). */
 export const CUT_OFF_MS = 3_000
 
 const ORDER: Freshness[] = ['fresh', 'delayed', 'stale', 'offline']
 
-export function freshnessByAge(age_ms: number, limits: FreshnessLimits = DEFAULT_LIMITS): Freshness {
+export function freshnessByAge(age_ms: number, limits: FreshnessLimits = server_limits): Freshness {
   if (age_ms <= limits.fresh_ms) return 'fresh'
   if (age_ms <= limits.delayed_ms) return 'delayed'
   if (age_ms <= limits.stale_ms) return 'stale'
@@ -36,11 +40,11 @@ export function positionAge(v: Pick<Vehicle, 'position'>, held_ms: number): numb
  * server: then nobody knows whether the bus has moved, and nothing is shown as live.
  */
 export function effectiveFreshness(
-  v: Pick<Vehicle, 'position' | 'freshness'>, held_ms: number, cut_off: boolean, limits: FreshnessLimits = DEFAULT_LIMITS
+  v: Pick<Vehicle, 'position' | 'freshness'>, held_ms: number, cut_off: boolean, limits: FreshnessLimits = server_limits
 ): Freshness {
   if (v.freshness === 'never') return 'never'
   const age_ms = positionAge(v, held_ms)
-  /* "The link is alive" was true when it was said; after ten silent minutes it is not known any more. */
+  /* "The link is alive" was true when it was said; after a stale age of silence it is not known any more. */
   if (v.freshness === 'no_fix') return held_ms > limits.stale_ms ? 'offline' : 'no_fix'
   if (age_ms === null) return v.freshness === 'fresh' ? 'never' : v.freshness
   const shown = worseFreshness(v.freshness, freshnessByAge(age_ms, limits))

@@ -1,11 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import { CUT_OFF_MS, effectiveFreshness, freshnessByAge, mayShowForecast, positionAge, worseFreshness } from '../src/freshness'
+import { CUT_OFF_MS, effectiveFreshness, freshnessByAge, mayShowForecast, positionAge, setLimits, worseFreshness } from '../src/freshness'
 import { vehicle } from './make'
 
 describe('freshness by age', () => {
   it.each([[0, 'fresh'], [30_000, 'fresh'], [30_001, 'delayed'], [120_000, 'delayed'], [120_001, 'stale'], [600_000, 'stale'], [600_001, 'offline']] as const)(
     '%i ms is %s', (age, expected) => expect(freshnessByAge(age)).toBe(expected)
   )
+  it('the limits the server tells replace the defaults, and go with an older server', () => {
+    setLimits({ fresh_ms: 5_000, delayed_ms: 10_000, stale_ms: 20_000 })
+    expect([5_000, 5_001, 10_001, 20_001].map((age) => freshnessByAge(age))).toEqual(['fresh', 'delayed', 'stale', 'offline'])
+    expect(effectiveFreshness(vehicle({ freshness: 'fresh', position: { age_ms: 4_000 } }), 1_001, false)).toBe('delayed')
+    setLimits(undefined)
+    expect(freshnessByAge(30_000)).toBe('fresh')
+  })
   it('the worse of two is kept', () => {
     expect(worseFreshness('fresh', 'stale')).toBe('stale')
     expect(worseFreshness('offline', 'delayed')).toBe('offline')

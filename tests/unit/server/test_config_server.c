@@ -29,6 +29,7 @@ static void test_defaults(void **state)
     assert_string_equal(c.server.public_url, "http://127.0.0.1:8080");
     assert_string_equal(c.server.link_key_file, "/var/lib/schoolward/link.key");
     assert_int_equal(c.journal.group_ms, 100);
+    assert_true(c.server.fresh_s == 30 && c.server.delayed_s == 120 && c.server.stale_s == 600);
     /* what is printed reads back as the same */
     char *text = NULL;
     size_t n = 0;
@@ -68,6 +69,12 @@ static void test_problems(void **state)
     assert_int_equal(read_it("[server]\nlisten = localhost:1234\n", &c, &p), RC_OK);
     assert_string_equal(c.address, "127.0.0.1");
     assert_int_equal(read_it("[server]\nlisten = 127.9.9.9:1234\n", &c, &p), RC_OK);
+    assert_int_equal(read_it("[server]\nfresh_s = 60\ndelayed_s = 60\nstale_s = 61\n", &c, &p), RC_INVALID);
+    assert_int_equal(p.n, 1);
+    assert_non_null(strstr(p.text[0], "t.conf:3: delayed_s: 60 must be above fresh_s = 60"));
+    assert_int_equal(read_it("[server]\nfresh_s = 10\ndelayed_s = 700\n", &c, &p), RC_INVALID);
+    assert_non_null(strstr(p.text[0], "stale_s: 600 must be above delayed_s = 700"));
+    assert_int_equal(read_it("[server]\nfresh_s = 2\ndelayed_s = 3\nstale_s = 4\n", &c, &p), RC_OK);
     const char *set[] = {"server.listen=127.0.0.1:99", "series.api=victoria"};
     memset(&p, 0, sizeof p);
     assert_int_equal(config_server_read(NULL, set, 2, &c, &p), RC_OK);

@@ -6,6 +6,7 @@ import { computed, onBeforeUnmount, ref, shallowRef } from 'vue'
 import { Api, ApiError, type Finding, type LiveMessage, type MapSet, type Role, type Session } from '../api'
 import { Findings, mustSound } from '../findings'
 import { Fleet, rowOf, type Row } from '../fleet'
+import { setLimits } from '../freshness'
 import { t } from '../i18n/console'
 import { Live } from '../live'
 import { forgetToken, loadToken, saveToken } from '../session'
@@ -98,6 +99,7 @@ export function useDesk(options: { roles: Role[]; fleet: boolean; title: () => s
       session.value = who
       saveToken(token)
       setZone(who.time_zone)
+      setLimits(who.freshness)
       offset_ms = who.server_time_ms - Date.now()
       now.value = who.server_time_ms
       if (!options.roles.includes(who.role)) {
