@@ -264,7 +264,7 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
     struct gateway *g = arg;
     struct event e = *given;
     uint64_t began = uv_hrtime();
-    const char *field;
+    const char *field = "";
     if (e.time_ms == 0 || e.clock <= EVENT_CLOCK_SYSTEM) { /* stamped by the system's clock as it came in */
         e.time_ms = (e.time_ms == 0 ? clock_wall_ms() : e.time_ms) + g->offset_ms;
         e.clock = g->quality;

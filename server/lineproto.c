@@ -202,7 +202,7 @@ size_t lineproto_real_text(double v, char out[LINEPROTO_REAL_MAX])
     for (int precision = 15; precision <= 17; precision++) {
         n = strfromd(out, LINEPROTO_REAL_MAX, precision == 15 ? "%.15g" : precision == 16 ? "%.16g" : "%.17g", v);
         double back = strtod(out, NULL);
-        if (memcmp(&back, &v, sizeof v) == 0)
+        if (back == v && signbit(back) == signbit(v))
             break;
     }
     uselocale(before);

@@ -30,5 +30,6 @@ enum rc series_start(const struct series_setup *s, struct journal *j, series_tag
         return RC_NO_MEMORY;
     *p = (struct pair){j, s->ledger};
     struct series_source from = {follow, wait, s->ledger == NULL ? NULL : find, free, p};
+    /* cppcheck-suppress memleak ; series_start_from() owns p from here on, also when it fails */
     return series_start_from(s, &from, tags, arg, ret_s, why, cap);
 }

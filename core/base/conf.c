@@ -534,7 +534,7 @@ static void value_text(const struct field *f, const void *record, char *out, siz
     if (f->kind != FIELD_REAL)
         return;
     memcpy(&v, (const char *)record + f->offset, sizeof v);
-    if (memcmp(&(double){strtod(out, NULL)}, &v, sizeof v) != 0)
+    if (strtod(out, NULL) != v)
         snprintf(out, cap, "%.17g", v); /* the few digits field_text() shows were not all of them */
 }
 

@@ -240,8 +240,8 @@ enum rc api_write_track(struct api_call *c, const struct duty_vehicle *v, int64_
                       .persons = EVENT_UNKNOWN,
                       .doors = -1,
                       .limit_kmh = -1};
-    struct json *lists[] = {&t.points, &t.counts, &t.door_times, &t.limits};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    struct json *lists[4] = {&t.points, &t.counts, &t.door_times, &t.limits};
+    for (size_t i = 0; i < 4; i++) {
         json_init(lists[i], API_ANSWER_MAX / 2);
         json_begin_array(lists[i], NULL);
     }
