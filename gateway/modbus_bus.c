@@ -312,7 +312,7 @@ static enum rc request(struct modbus_bus_slave *s, const struct ask *a, char *wh
 
 enum rc modbus_bus_read_registers(struct modbus_bus_slave *s, int function, int addr, int n, uint16_t *ret, char *why, size_t cap)
 {
-    uint16_t got[MODBUS_MAX_READ_REGISTERS];
+    uint16_t got[MODBUS_MAX_READ_REGISTERS] = {0};
     if ((function != 3 && function != 4) || n < 1 || n > MODBUS_MAX_READ_REGISTERS)
         return RC_INVALID;
     enum rc rc = request(s, &(struct ask){.function = function, .addr = addr, .n = n, .words = got}, why, cap);
@@ -323,7 +323,7 @@ enum rc modbus_bus_read_registers(struct modbus_bus_slave *s, int function, int 
 
 enum rc modbus_bus_read_bits(struct modbus_bus_slave *s, int function, int addr, int n, uint8_t *ret, char *why, size_t cap)
 {
-    uint8_t got[MODBUS_MAX_READ_BITS];
+    uint8_t got[MODBUS_MAX_READ_BITS] = {0};
     if ((function != 1 && function != 2) || n < 1 || n > MODBUS_MAX_READ_BITS)
         return RC_INVALID;
     enum rc rc = request(s, &(struct ask){.function = function, .addr = addr, .n = n, .bits = got}, why, cap);
