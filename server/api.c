@@ -172,6 +172,14 @@ void api_fail_rc(struct api_call *c, enum rc rc)
         api_fail(c, 503, "unavailable", "the server's storage does not answer", "ask again; if it stays so, look at the server's log");
 }
 
+void api_answer_read(struct api_call *c)
+{
+    if (c->rc == RC_OK)
+        api_answer_json(c, 200);
+    else
+        api_fail_rc(c, c->rc);
+}
+
 /* ---- the pool ---- */
 
 static void api_on_work(uv_work_t *req)

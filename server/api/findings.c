@@ -51,17 +51,9 @@ static void read_list(struct api_call *c)
     json_end_object(&c->out);
 }
 
-static void answer_read(struct api_call *c)
-{
-    if (c->rc == RC_OK)
-        api_answer_json(c, 200);
-    else
-        api_fail_rc(c, c->rc);
-}
-
 void api_findings(struct api_call *c)
 {
-    api_work(c, read_list, answer_read);
+    api_work(c, read_list, api_answer_read);
 }
 
 static void keep_one(void *arg, const struct ledger_finding *x)
@@ -88,7 +80,7 @@ static void read_one(struct api_call *c)
 
 void api_finding(struct api_call *c)
 {
-    api_work(c, read_one, answer_read);
+    api_work(c, read_one, api_answer_read);
 }
 
 static void read_evidence(struct api_call *c)
@@ -106,7 +98,7 @@ static void read_evidence(struct api_call *c)
 
 void api_evidence(struct api_call *c)
 {
-    api_work(c, read_evidence, answer_read);
+    api_work(c, read_evidence, api_answer_read);
 }
 
 /* ---- acknowledging ---- */

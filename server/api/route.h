@@ -153,6 +153,9 @@ void api_fail(struct api_call *c, int status, const char *code, const char *mess
 void api_fail_rc(struct api_call *c, enum rc rc); /* RC_NOT_FOUND 404, RC_FULL 503, RC_IO and the rest 503 or 500 */
 void api_not_found(struct api_call *c);            /* the same words for what is not there and for what one may not see */
 
+/* The usual `after`: c->out if the work succeeded, else why not. */
+void api_answer_read(struct api_call *c);
+
 /* Run work in the pool, then after on the loop. */
 void api_work(struct api_call *c, void (*work)(struct api_call *c), void (*after)(struct api_call *c));
 

@@ -271,14 +271,6 @@ static void read_track(struct api_call *c)
     c->rc = v ? api_write_track(c, v, from_ms, to_ms, (size_t)api_number(c, "limit", TRACK_POINTS)) : RC_NOT_FOUND;
 }
 
-static void answer_track(struct api_call *c)
-{
-    if (c->rc == RC_OK)
-        api_answer_json(c, 200);
-    else
-        api_fail_rc(c, c->rc);
-}
-
 void api_track(struct api_call *c)
 {
     int64_t to_ms = api_number(c, "to_ms", c->now_ms), from_ms = api_number(c, "from_ms", to_ms > HOUR_MS ? to_ms - HOUR_MS : 0);
@@ -286,5 +278,5 @@ void api_track(struct api_call *c)
         api_fail(c, 400, "bad_request", "from_ms must lie before to_ms, at most 31 days", "ask for a shorter time");
         return;
     }
-    api_work(c, read_track, answer_track);
+    api_work(c, read_track, api_answer_read);
 }
