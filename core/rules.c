@@ -390,11 +390,16 @@ size_t rules_step(const struct law *law, const struct duty_set *set, const struc
 
 /* ---- citations ---- */
 
+static bool same_cite(const struct law_cite *a, const struct law_cite *b)
+{
+    return strcmp(a->code, b->code) == 0 && strcmp(a->article, b->article) == 0;
+}
+
 static size_t cite(const struct law_cite *c, size_t cites, const struct law_cite *out[RULES_CITES_MAX], size_t n)
 {
     for (size_t i = 0; i < cites && n < RULES_CITES_MAX; i++) {
         size_t k = 0;
-        while (k < n && (strcmp(out[k]->code, c[i].code) != 0 || strcmp(out[k]->article, c[i].article) != 0))
+        while (k < n && !same_cite(out[k], &c[i]))
             k++;
         if (k == n)
             out[n++] = &c[i];
@@ -410,12 +415,47 @@ static size_t cite_grade(const struct law_grade *g, size_t grades, int points, c
     return n;
 }
 
+/* Does c state limits, and one of kmh among them? */
+static void states_limit(const struct law_rule_text *t, const struct law_cite *c, double kmh, bool *ret_any, bool *ret_this)
+{
+    *ret_any = *ret_this = false;
+    for (size_t i = 0; i < t->limits; i++) {
+        bool its = same_cite(t->limit[i].cite, c);
+        *ret_any = *ret_any || its;
+        *ret_this = *ret_this || (its && t->limit[i].kmh == lround(kmh));
+    }
+}
+
+/*
+ * SPD-1 names the articles its limit can come from: of those that state limits the others go, and the only one that states this figure comes in. What
+ * is left without any was posted on a sign.
+ */
+static size_t cite_limit(const struct law_rule_text *t, double kmh, const struct law_cite *out[RULES_CITES_MAX], size_t n)
+{
+    const struct law_cite *only = NULL;
+    bool any, this, several = false;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        states_limit(t, out[i], kmh, &any, &this);
+        if (!any || this)
+            out[kept++] = out[i];
+    }
+    for (size_t i = 0; i < t->limits; i++)
+        if (t->limit[i].kmh == lround(kmh)) {
+            several = several || (only != NULL && !same_cite(only, t->limit[i].cite));
+            only = t->limit[i].cite;
+        }
+    return only != NULL && !several ? cite(only, 1, out, kept) : kept;
+}
+
 size_t rules_cites(const struct law *law, const struct rules_finding *f, const struct law_cite *out[RULES_CITES_MAX])
 {
     enum law_rule rule = (enum law_rule)f->rule;
     int64_t at_ms = f->opened_ms != 0 ? f->opened_ms : f->time_ms;
     const struct law_rule_text *t = law_rule_at(law, rule, at_ms);
     size_t n = t == NULL ? 0 : cite(t->cite, t->cites, out, 0);
+    if (t != NULL && rule == LAW_SPD_1)
+        n = cite_limit(t, f->limit, out, n);
     if (f->points < 0)
         return n;
     enum law_rule first = rule <= LAW_OVL_3 ? LAW_OVL_1 : LAW_SPD_1, last = rule <= LAW_OVL_3 ? LAW_OVL_2 : LAW_SPD_1;

@@ -105,7 +105,8 @@ double rules_limit_kmh(const struct law *law, const struct duty_set *set, const 
 const char *rules_unit(enum law_rule r);
 
 /*
- * rules_cites - what a finding's card quotes: the citations of its rule, then those of the grade that gave the points, none twice.
+ * rules_cites - what a finding's card quotes: the citations of its rule (of SPD-1 only those its limit can come from), then those of the grade that gave
+ * the points, none twice.
  *   returns  how many were written to out
  */
 #define RULES_CITES_MAX 24

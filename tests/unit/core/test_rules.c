@@ -873,6 +873,37 @@ static void test_units_and_cites(void **state)
     scene_free(s);
 }
 
+/* The card of SPD-1 names where its limit comes from, and no article that states other figures. */
+static void test_limit_cites(void **state)
+{
+    (void)state;
+    static const struct {
+        double limit;
+        const char *in, *out; /* "code article" */
+    } c[] = {
+        {60, "R617 35", "RTSL-IR 45"},     {80, "R617 35", "RTSL-IR 45"},  {20, "R617 35", "RTSL-IR 45"},   {30, "RTSL-IR 45", "R617 35"},
+        {70, "RTSL-IR 45", "R617 35"},     {50, "RTSL-IR 45", "R617 35"},  {100, "RTSL-IR 78", "R617 35"},  {45, "RTSL 42", "R617 35"},
+        {45, "RTSL 42", "RTSL-IR 45"},     {60, "RTSL 42", "RTSL-IR 81"},  {60, "M163 12(1)", "RTSL-IR 46"},
+    };
+    struct scene *s = loaded_bus("");
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        struct rules_finding f = {.rule = LAW_SPD_1, .points = 1, .limit = c[i].limit, .value = c[i].limit * 1.15, .opened_ms = SCENE_T0, .time_ms = SCENE_T0};
+        const struct law_cite *got[RULES_CITES_MAX];
+        size_t n = rules_cites(s->law, &f, got);
+        bool in = false;
+        for (size_t k = 0; k < n; k++) {
+            char word[64];
+            snprintf(word, sizeof word, "%s %s", got[k]->code, got[k]->article);
+            in = in || strcmp(word, c[i].in) == 0;
+            if (strcmp(word, c[i].out) == 0)
+                fail_msg("limit %.0f cites %s", c[i].limit, word);
+        }
+        if (!in)
+            fail_msg("limit %.0f does not cite %s", c[i].limit, c[i].in);
+    }
+    scene_free(s);
+}
+
 static void test_sizes(void **state)
 {
     (void)state;
@@ -911,6 +942,7 @@ int main(void)
         cmocka_unit_test(test_sos),
         cmocka_unit_test(test_not_in_force),
         cmocka_unit_test(test_units_and_cites),
+        cmocka_unit_test(test_limit_cites),
         cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
