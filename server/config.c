@@ -44,6 +44,14 @@ static const struct field ingest_fields[] = {
     {"bytes_per_s", FIELD_INT, AT(ingest.bytes_per_s), "bytes/s", 1024, 1e12, NULL, "131072", "per gateway, with 10 s of burst"},
     {"ack_ms", FIELD_INT, AT(ingest.ack_ms), "ms", 0, 10000, NULL, "3000",
      "live positions are acknowledged at most so late; alarms and backlog at once"},
+    {"hello_s", FIELD_INT, AT(ingest.hello_s), "s", 1, 60, NULL, "10", "a gateway that has not said who it is by then is closed"},
+    {"silent_s", FIELD_INT, AT(ingest.silent_s), "s", 2, 3600, NULL, "60",
+     "a gateway that says nothing for so long is closed; it is pinged at half of it"},
+};
+static const struct field live_fields[] = {
+    {"unread_kib", FIELD_INT, AT(live.unread_kib), "KiB", 16, 65536, NULL, "1024",
+     "findings kept for a screen that does not read; above it the screen is closed"},
+    {"stuck_s", FIELD_INT, AT(live.stuck_s), "s", 2, 600, NULL, "30", "a screen that takes nothing for so long is closed"},
 };
 static const struct field journal_fields[] = {
     {"group_ms", FIELD_INT, AT(journal.group_ms), "ms", 10, 1000, NULL, "100", "what arrives within this time is written to disk together"},
@@ -73,7 +81,7 @@ static const struct {
     const struct field *field;
     size_t n;
 } sections[] = {
-    {"server", server_fields, N(server_fields)}, {"ingest", ingest_fields, N(ingest_fields)}, {"journal", journal_fields, N(journal_fields)},
+    {"server", server_fields, N(server_fields)}, {"ingest", ingest_fields, N(ingest_fields)}, {"live", live_fields, N(live_fields)}, {"journal", journal_fields, N(journal_fields)},
     {"series", series_fields, N(series_fields)}, {"notify", notify_fields, N(notify_fields)},
 };
 

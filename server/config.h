@@ -1,5 +1,5 @@
 /*
- * config - the server's configuration: INI sections [server] [ingest] [journal] [series] [notify], each described by a field table. Refuses what it
+ * config - the server's configuration: INI sections [server] [ingest] [live] [journal] [series] [notify], each described by a field table. Refuses what it
  * does not know; tells every problem at once as file:line: key: problem: hint.
  */
 #ifndef SCHOOLWARD_SERVER_CONFIG_H
@@ -25,9 +25,12 @@ struct config_server {
         int log_level; /* index: error warning notice info debug */
     } server;
     struct {
-        int64_t max_connections, bytes_per_s, ack_ms;
+        int64_t max_connections, bytes_per_s, ack_ms, hello_s, silent_s;
         double rate_per_s;
     } ingest;
+    struct {
+        int64_t unread_kib, stuck_s;
+    } live;
     struct {
         int64_t group_ms;
     } journal;

@@ -11,7 +11,7 @@
 #include "journal_read.h"
 
 enum {
-    WHEEL = 64,      /* seconds; every wait here is shorter */
+    WHEEL = 64,      /* seconds; who waits longer is looked at in between */
     DOOMED_MS = 5000, /* a close frame the peer does not take */
     BURST_S = 10,
     CLOSE_RESTART = 1012,
@@ -596,6 +596,13 @@ static int on_filter(struct ingest *in, struct lws *wsi)
     return 0;
 }
 
+/* A greeted connection is looked after from half of silent_ms on, whatever hello_ms is. */
+static uint64_t first_look_ms(const struct ingest *in)
+{
+    int64_t half_ms = in->setup.silent_ms / 2;
+    return (uint64_t)(in->setup.hello_ms < half_ms ? in->setup.hello_ms : half_ms);
+}
+
 static void on_established(struct ingest *in, struct link *l, struct lws *wsi)
 {
     *l = (struct link){.wsi = wsi, .state = LINK_NEW};
@@ -607,7 +614,7 @@ static void on_established(struct ingest *in, struct link *l, struct lws *wsi)
         link_close(in, l, CLOSE_UNAUTHORISED, "unauthorised", "unknown gateway or wrong secret");
         return;
     }
-    watch_in(in, l, INGEST_HELLO_MS);
+    watch_in(in, l, first_look_ms(in));
     if (l->gate->link != NULL) {
         struct link *old = l->gate->link;
         link_close(in, old, CLOSE_REPLACED, "replaced", "the same gateway connected again");
@@ -646,14 +653,21 @@ static int on_timer(struct link *l)
     return -1;
 }
 
+/* Not an empty one: libwebsockets 4.1.6 does not tell of the empty pong that answers it. */
+static bool link_ping(struct ingest *in, struct link *l)
+{
+    in->buf[LWS_PRE] = '.';
+    return link_send(in, l, 1, LWS_WRITE_PING);
+}
+
 static int on_writable(struct ingest *in, struct link *l)
 {
     if (l->state == LINK_DOOMED)
         return 0;
     if (l->want_ack)
         send_acks(in, l);
-    if (l->pinged && l->heard_ms + INGEST_SILENT_MS / 2 <= loop_now(in))
-        return link_send(in, l, 0, LWS_WRITE_PING) ? 0 : -1;
+    if (l->pinged && l->heard_ms + (uint64_t)in->setup.silent_ms / 2 <= loop_now(in))
+        return link_ping(in, l) ? 0 : -1;
     return 0;
 }
 
@@ -686,18 +700,18 @@ static void look_after(struct ingest *in, struct link *l)
         return;
     }
     uint64_t idle = now - l->heard_ms;
-    if (l->state == LINK_NEW && now >= l->since_ms + INGEST_HELLO_MS) {
-        link_close(in, l, CLOSE_SILENT, "silent", "no hello within 10 s");
-    } else if (idle >= INGEST_SILENT_MS) {
-        link_close(in, l, CLOSE_SILENT, "silent", "nothing heard for 60 s");
+    if (l->state == LINK_NEW && now >= l->since_ms + (uint64_t)in->setup.hello_ms) {
+        link_close(in, l, CLOSE_SILENT, "silent", "no hello in time");
+    } else if (idle >= (uint64_t)in->setup.silent_ms) {
+        link_close(in, l, CLOSE_SILENT, "silent", "nothing heard for too long");
     } else if (l->state == LINK_NEW) {
-        watch_in(in, l, l->since_ms + INGEST_HELLO_MS - now);
-    } else if (idle >= INGEST_SILENT_MS / 2) {
+        watch_in(in, l, l->since_ms + first_look_ms(in) > now ? l->since_ms + first_look_ms(in) - now : 1000);
+    } else if (idle >= (uint64_t)in->setup.silent_ms / 2) {
         l->pinged = true;
         lws_callback_on_writable(l->wsi);
-        watch_in(in, l, INGEST_SILENT_MS - idle);
+        watch_in(in, l, (uint64_t)in->setup.silent_ms - idle);
     } else {
-        watch_in(in, l, INGEST_SILENT_MS / 2 - idle);
+        watch_in(in, l, (uint64_t)in->setup.silent_ms / 2 - idle);
     }
 }
 

@@ -12,8 +12,6 @@
 
 /* What a stranger can make us hold: */
 #define INGEST_PATH "/gateway"
-#define INGEST_HELLO_MS 10000            /* a connection that has not said Hello by then is closed */
-#define INGEST_SILENT_MS 60000           /* and one that says nothing at all for so long; it is pinged at half of it */
 #define INGEST_PARTS_MAX (32u << 20)     /* bytes of half received messages, all connections */
 #define INGEST_RX_BYTES 1024             /* libwebsockets' buffer per connection; longer messages come in pieces */
 #define INGEST_ACK_FRAMES 256            /* so many frames not yet acknowledged are acknowledged with the next commit */
@@ -27,6 +25,8 @@ struct ingest_setup {
     double rate_per_s;      /* messages per second and gateway, token bucket with 10 s of burst */
     uint64_t bytes_per_s;   /* likewise */
     int64_t ack_ms;         /* live bulk data is acknowledged this long after it came (alarms and backlog: with their commit); 0..10000 */
+    int64_t hello_ms;       /* a connection that has not said Hello by then is closed */
+    int64_t silent_ms;      /* and one that says nothing at all for so long; it is pinged at half of it */
 };
 enum rc ingest_new(const struct ingest_setup *s, struct ingest **ret_i) RC_MUST_USE;
 void ingest_free(struct ingest *i);                                  /* after the lws context is gone */

@@ -12,10 +12,8 @@
 /* What a screen can make us hold. */
 enum {
     SCREENS_MAX = 1000,
-    FINDINGS_BYTES_MAX = 1 << 20, /* unread findings of one screen; above it: closed with 4429 */
     PIECE = 32768,                /* a message leaves in fragments of this size, as the peer takes them */
     MESSAGE_MAX = 256 << 20,
-    STUCK_MAX = 30, /* seconds in which a peer takes nothing at all */
     CLOSING_MAX = 5,
     CLOSE_UNAUTHORISED = 4401,
     CLOSE_TOO_FAST = 4429,
@@ -62,6 +60,7 @@ struct live {
     struct screen *screen; /* list */
     size_t screens;
     struct cached *cached; /* by vehicle index */
+    struct live_limits limits;
     uint64_t tick;
     int64_t tick_ms;
     struct message *delta; /* positions of this tick for all who have the one before */
@@ -188,7 +187,7 @@ static void queue(struct screen *s, struct message *m)
     struct entry *e = m == NULL || s->code != 0 ? NULL : malloc(sizeof *e);
     if (s->code != 0)
         return;
-    if (e == NULL || s->queued + m->n > FINDINGS_BYTES_MAX) {
+    if (e == NULL || s->queued + m->n > s->live->limits.unread_bytes) {
         free(e);
         if (log_gate_trouble(&s->live->slow, clock_mono_ms()))
             log_warning("live", "a screen does not read its findings and was closed (%u times)", s->live->slow.since_said);
@@ -354,7 +353,7 @@ void live_tick(struct live *l, int64_t now_ms)
     for (struct screen *s = l->screen; s != NULL; s = s->next) {
         if (s->due || s->code != 0)
             s->stuck++;
-        if (s->stuck >= (s->code != 0 ? CLOSING_MAX : STUCK_MAX))
+        if (s->stuck >= (s->code != 0 ? CLOSING_MAX : l->limits.stuck_s))
             kill_now(s);
         s->due = true;
         lws_callback_on_writable(s->wsi);
@@ -388,7 +387,7 @@ void live_protocol(struct live *l, struct lws_protocols *ret_p)
         .name = "schoolward.live.v1", .callback = callback, .per_session_data_size = sizeof(struct screen), .rx_buffer_size = 512, .user = l};
 }
 
-enum rc live_new(struct fleet *f, struct arrive *w, struct access *a, struct live **ret_l)
+enum rc live_new(struct fleet *f, struct arrive *w, struct access *a, const struct live_limits *limits, struct live **ret_l)
 {
     size_t n = fleet_count(f);
     struct live *l = calloc(1, sizeof *l);
@@ -397,6 +396,7 @@ enum rc live_new(struct fleet *f, struct arrive *w, struct access *a, struct liv
     l->fleet = f;
     l->arrive = w;
     l->access = a;
+    l->limits = *limits;
     l->cached = calloc(n > 0 ? n : 1, sizeof *l->cached);
     if (l->cached == NULL) {
         free(l);

@@ -11,8 +11,12 @@
 #include "ledger.h"
 
 struct live;
+struct live_limits { /* of what one screen can make us hold */
+    size_t unread_bytes; /* findings it has not read; above it is closed with 4429 */
+    unsigned stuck_s;    /* in which it takes nothing at all; then it is cut off */
+};
 /* w: for view_vehicle()'s next stop */
-enum rc live_new(struct fleet *f, struct arrive *w, struct access *a, struct live **ret_l) RC_MUST_USE;
+enum rc live_new(struct fleet *f, struct arrive *w, struct access *a, const struct live_limits *limits, struct live **ret_l) RC_MUST_USE;
 void live_free(struct live *l);
 void live_protocol(struct live *l, struct lws_protocols *ret_p); /* "schoolward.live.v1" */
 void live_tick(struct live *l, int64_t now_ms);                  /* once a second */

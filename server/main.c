@@ -538,7 +538,10 @@ static bool start_doors(struct server *s, char *why, size_t cap)
                               (size_t)s->config.ingest.max_connections,
                               s->config.ingest.rate_per_s,
                               (uint64_t)s->config.ingest.bytes_per_s,
-                              s->config.ingest.ack_ms};
+                              s->config.ingest.ack_ms,
+                              s->config.ingest.hello_s * 1000,
+                              s->config.ingest.silent_s * 1000};
+    const struct live_limits ll = {(size_t)s->config.live.unread_kib * 1024, (unsigned)s->config.live.stuck_s};
     struct api_setup as = {.loop = &s->loop,
                            .fleet = s->fleet,
                            .journal = s->journal,
@@ -554,7 +557,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
                            .noticed_ms = noticed_ms,
                            .on_acknowledged = on_acknowledged,
                            .arg = s};
-    if (ingest_new(&is, &s->ingest) != RC_OK || live_new(s->fleet, s->arrive, s->access, &s->live) != RC_OK) {
+    if (ingest_new(&is, &s->ingest) != RC_OK || live_new(s->fleet, s->arrive, s->access, &ll, &s->live) != RC_OK) {
         snprintf(why, cap, "out of memory");
         return false;
     }

@@ -274,8 +274,12 @@ class Closed(Exception):
 
 
 class Socket:
-    def __init__(self, port, path, protocol, headers=()):
-        self.s = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def __init__(self, port, path, protocol, headers=(), buffer=None):
+        self.s = socket.socket()
+        self.s.settimeout(10)
+        if buffer is not None:
+            self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)  # before the connection: it decides the window
+        self.s.connect(("127.0.0.1", port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n" \

@@ -1,5 +1,5 @@
 """The buses' door: who is let in, what is refused and with which close code, what is acknowledged; and one honest gateway notices nothing of it all."""
-import json, signal, socket, subprocess, sys, time
+import json, signal, socket, subprocess, sys, threading, time
 
 from server_kit import *
 
@@ -146,6 +146,44 @@ def too_fast():
         s.end()
 
 
+class Mute(Gateway):
+    """Takes everything and answers no ping: a modem that lost its bus."""
+
+    def send(self, payload, opcode=2, fin=True):
+        if opcode != 10:
+            super().send(payload, opcode, fin)
+
+
+def silent():
+    s = Server(3, **{"ingest__hello_s": "1", "ingest__silent_s": "4", "ingest__ack_ms": "100"}).start()
+    try:
+        idle = Gateway(s, "gw-2")  # has nothing to say, but answers pings
+        heard = []
+
+        def listen():
+            try:
+                heard.append(idle.ack(timeout=20).through)
+            except Exception as e:
+                heard.append(e)
+        ear = threading.Thread(target=listen)
+        ear.start()
+        began = time.monotonic()
+        closes_with(4408, "silent: no hello", lambda: Gateway(s, "gw-0", greet=False))
+        hello_s = time.monotonic() - began
+        began = time.monotonic()
+        closes_with(4408, "silent: nothing heard", lambda: Mute(s, "gw-1"))
+        silent_s = time.monotonic() - began
+        assert 0.9 <= hello_s < 4 and 3.9 <= silent_s < 8, (hello_s, silent_s)
+        time.sleep(1)
+        idle.send(batch(1, 1))
+        ear.join(timeout=20)
+        assert heard == [1], heard
+        assert 'closed_total{reason="silent"} 2' in s.get("/metrics")[1]
+        print(f"silent: 4408 after {hello_s:.1f} s without hello (of 1) and {silent_s:.1f} s without a pong (of 4); one that answers pings stays")
+    finally:
+        s.end()
+
+
 def listens_only_here():
     s = Server(1)
     try:
@@ -184,6 +222,7 @@ def main():
     finally:
         s.end()
     too_fast()
+    silent()
     listens_only_here()
 
 
