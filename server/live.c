@@ -151,12 +151,16 @@ static void screen_close(struct screen *s, uint16_t code, const char *reason)
     lws_callback_on_writable(s->wsi);
 }
 
-/* -1: close with the reason. */
+/* -1: close with the reason. While a fragment is still on its way libwebsockets would close without one: wait until the peer has taken it. */
 static int on_timer(struct screen *s)
 {
     char text[124];
     if (s->code == 0)
         return 0;
+    if (lws_partial_buffered(s->wsi)) {
+        lws_callback_on_writable(s->wsi);
+        return 0;
+    }
     int n = snprintf(text, sizeof text, "%s", s->reason);
     lws_close_reason(s->wsi, (enum lws_close_status)s->code, (unsigned char *)text, n > 0 && (size_t)n < sizeof text ? (size_t)n : 0);
     return -1;
@@ -240,8 +244,10 @@ static struct message *next_message(struct screen *s)
 /* One fragment per call: the peer is the boss. -1: close. */
 static int on_writable(struct screen *s)
 {
-    if (s->code != 0)
+    if (s->code != 0) {
+        lws_set_timer_usecs(s->wsi, 1);
         return 0;
+    }
     if (s->now == NULL) {
         s->now = next_message(s);
         s->at = 0;

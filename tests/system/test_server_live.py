@@ -1,6 +1,6 @@
 """A bus on one side, screens on the other: positions once a second, every finding to whom it is addressed, the bus after a restart as it was, late data told as
 late and never moving the live state."""
-import json, sys, time
+import json, re, sys, time
 
 from server_kit import *
 
@@ -12,8 +12,8 @@ def ticket(s, token):
 
 
 class Screen(Socket):
-    def __init__(self, s, token=TOKEN, with_ticket=None):
-        super().__init__(s.port, "/api/v1/live?ticket=" + (with_ticket or ticket(s, token)), "schoolward.live.v1")
+    def __init__(self, s, token=TOKEN, with_ticket=None, buffer=None):
+        super().__init__(s.port, "/api/v1/live?ticket=" + (with_ticket or ticket(s, token)), "schoolward.live.v1", buffer=buffer)
 
     def next(self, kind=None, timeout=10):
         until = time.monotonic() + timeout
@@ -31,6 +31,62 @@ def drive(g, seq, lon, speed_mps, ms):
 def count(seq, persons, ms):
     """A camera that sees so many persons, sure of it."""
     return other(seq, 2, number(1, 2) + number(4, 95) + number(7, persons + 1), ms)
+
+
+def screens(s):
+    return int(re.search(r"^schoolward_screens (\d+)$", s.get("/metrics")[1], re.M).group(1))
+
+
+def stalled_screens():
+    """What a screen does not read: positions are conflated, findings close it, a dead one is cut off; another screen notices nothing."""
+    alarms = 120
+    s = Server(12000, ingest__ack_ms="200", live__unread_kib="32", live__stuck_s="8").start()
+    try:
+        good = Screen(s)
+        slow, flooded = Screen(s, buffer=4096), Screen(s, buffer=4096)  # their first message, 12,000 buses, does not fit into any buffer
+        bus = Gateway(s, "gw-0")
+        last = 0
+        for i in range(4):
+            last = int(time.time() * 1000)
+            drive(bus, 1 + i, 71.401 + i * 0.0001, 5, last)
+            until = time.monotonic() + 5
+            while not any(v["id"] == "bus-0" and v["position"] and v["position"]["time_ms"] == last for v in good.next("positions")["vehicles"]):
+                assert time.monotonic() < until, s.log()
+        told = []
+        while not told or told[-1] != last:
+            told += [v["position"] and v["position"]["time_ms"] for v in slow.next("positions")["vehicles"] if v["id"] == "bus-0"]
+        assert len(told) <= 3, told  # not every second of it
+        slow.close()
+        # alarms, some 1 kB each, in waves that one who reads can follow: more than 32 kB are kept for nobody
+        gateways = [Gateway(s, f"gw-{i}") for i in range(1, 1 + alarms)]
+        seen = set()
+        for wave in range(0, alarms, 10):
+            if "does not read its findings" in s.log():
+                break
+            for g in gateways[wave:wave + 10]:
+                g.send(other(1, 3, number(1, 32) + number(2, 32), lane=1))
+            while len(seen) < wave + 10:
+                m = good.next("finding", timeout=20)["finding"]
+                if m["rule"].startswith("SOS"):
+                    seen.add(m["vehicle"])
+        flooded.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)  # now it reads: what the kernel holds first, then why it ended
+        closes_with(4429, "too slow", lambda: flooded)
+        stuck = Screen(s, buffer=4096)
+        began = time.monotonic()
+        assert screens(s) == 2
+        while screens(s) == 2 and time.monotonic() < began + 25:
+            good.next("positions")
+        gone_s = time.monotonic() - began
+        assert screens(s) == 1 and gone_s > 7, (screens(s), gone_s)
+        good.next("positions")
+        print(f"stalled screens: {len(told)} states of 4 told to the slow one, the newest among them; 4429 for unread findings; cut off after {gone_s:.1f} s "
+              f"(of 8); the other one got all {len(seen)} alarms")
+        stuck.close()
+    except BaseException:
+        print(s.log()[-3000:], file=sys.stderr)
+        raise
+    finally:
+        s.end()
 
 
 def freshness_is_configuration():
@@ -54,6 +110,7 @@ def freshness_is_configuration():
 
 def main():
     freshness_is_configuration()
+    stalled_screens()
     s = Server(2, ingest__ack_ms="200").start()
     try:
         closes_with(4401, "unauthorised", lambda: Screen(s, with_ticket="no-such-ticket"))
