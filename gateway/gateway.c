@@ -15,7 +15,9 @@ enum {
     SECOND_MS = 1000,   /* vehicle data to cameras, T/JSATL 12: 1 Hz */
     REFRESH_MS = 5000,  /* outputs are told again: a device that came back may have forgotten */
     CLOCK_MS = 10000,   /* look at the system's clock */
-    LOSS_MS = 10000,    /* report what the outbox could not take */
+    LOSS_MS = 10000,    /* report what the outbox could not take or gave up: first after this, then after twice as long each time */
+    LOSS_LAST_MS = 3600000,
+    LOSS_OVER_MS = 600000, /* nothing lost for so long: it is over */
     GNSS_AGE_MS = 60000,
     CLOCK_STEP_MS = 1500, /* a receiver's sentence comes up to a second after its time */
     CLOCK_FIXES = 3,
@@ -47,8 +49,10 @@ struct gateway {
     int64_t gnss_mono_ms; /* newest fix that agreed, 0 = none */
     int odd_fixes;        /* in a row that did not agree */
 
-    int64_t second_ms, clock_ms, loss_ms;
-    uint64_t lost_said;
+    int64_t second_ms, clock_ms;
+    int64_t loss_ms, loss_pause_ms; /* last reported; until the next report, 0: nothing was lost lately */
+    uint64_t lost_said, given_up_said;
+    bool disk_trouble;
     struct event_fix fix;
     int64_t fix_ms, fix_mono_ms;
     struct log_gate bad_gate, lost_gate, disk_gate;
@@ -302,18 +306,39 @@ static void tell_cameras(struct gateway *g, int64_t mono)
     }
 }
 
-static void report_losses(struct gateway *g)
+static void store_health(struct gateway *g, uint8_t state, uint64_t code, enum event_lane lane)
 {
-    if (g->figures.lost == g->lost_said) {
-        if (log_gate_over(&g->lost_gate))
-            log_notice("gateway", "the disk keeps up again");
+    struct event e = {.kind = EVENT_HEALTH,
+                      .health = {.name = "outbox", .device = EVENT_DEVICE_STORE, .state = state, .code = code > INT32_MAX ? INT32_MAX : (int32_t)code}};
+    store_own(g, e, lane);
+}
+
+/* Records that nobody will ever see: those that were never taken, and the oldest ones that made room for new ones. The office is told how many. */
+static void report_losses(struct gateway *g, int64_t mono)
+{
+    struct outbox_figures o = {.given_up = g->given_up_said};
+    if (g->outbox != NULL)
+        outbox_figures(g->outbox, &o);
+    uint64_t lost = g->figures.lost - g->lost_said, given_up = o.given_up - g->given_up_said;
+    if (lost + given_up == 0) {
+        if (g->loss_pause_ms == 0 || mono - g->loss_ms < LOSS_OVER_MS)
+            return;
+        g->loss_pause_ms = 0;
+        log_gate_over(&g->lost_gate);
+        log_notice("outbox", "no records were lost for %d min", LOSS_OVER_MS / 60000);
+        if (!g->disk_trouble)
+            store_health(g, EVENT_DEVICE_OK, 0, EVENT_LANE_BULK);
         return;
     }
-    uint64_t n = g->figures.lost - g->lost_said;
-    g->lost_said = g->figures.lost;
-    struct event e = {.kind = EVENT_HEALTH,
-                      .health = {.name = "outbox", .device = EVENT_DEVICE_STORE, .state = EVENT_DEVICE_FAILED, .code = n > INT32_MAX ? INT32_MAX : (int32_t)n}};
-    store_own(g, e, EVENT_LANE_URGENT); /* up, never down: the bulk queue is what is full */
+    if (mono - g->loss_ms < g->loss_pause_ms)
+        return;
+    g->loss_ms = mono;
+    g->loss_pause_ms = g->loss_pause_ms == 0 ? LOSS_MS : g->loss_pause_ms * 2 > LOSS_LAST_MS ? LOSS_LAST_MS : g->loss_pause_ms * 2;
+    g->lost_said += lost;
+    g->given_up_said += given_up;
+    log_error("outbox", "%" PRIu64 " oldest records given up for new ones, %" PRIu64 " new ones lost: restore the connection, free the disk or raise max_mb",
+              given_up, lost);
+    store_health(g, EVENT_DEVICE_FAILED, lost + given_up, lost > 0 ? EVENT_LANE_URGENT : EVENT_LANE_BULK); /* with losses it is the bulk queue that is full */
 }
 
 static void on_tick(uv_timer_t *t)
@@ -334,10 +359,7 @@ static void on_tick(uv_timer_t *t)
         g->clock_ms = mono;
         look_at_clock(g);
     }
-    if (mono - g->loss_ms >= LOSS_MS) {
-        g->loss_ms = mono;
-        report_losses(g);
-    }
+    report_losses(g, mono);
     if (mono - g->told_ms >= REFRESH_MS)
         show(g);
 }
@@ -348,9 +370,10 @@ void gateway_trouble(struct gateway *g, const char *text)
         log_error("outbox", "%s", text);
     else if (text == NULL && log_gate_over(&g->disk_gate))
         log_notice("outbox", "records are written again");
-    struct event e = {.kind = EVENT_HEALTH,
-                      .health = {.name = "outbox", .device = EVENT_DEVICE_STORE, .state = text != NULL ? EVENT_DEVICE_FAILED : EVENT_DEVICE_OK}};
-    store_own(g, e, EVENT_LANE_BULK);
+    if (g->disk_trouble == (text != NULL))
+        return; /* the outbox tells each failed try */
+    g->disk_trouble = text != NULL;
+    store_health(g, g->disk_trouble ? EVENT_DEVICE_FAILED : EVENT_DEVICE_OK, 0, EVENT_LANE_BULK);
 }
 
 /* --- the office --- */
@@ -409,7 +432,7 @@ enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gat
     g->panel.opt = *s->panel;
     g->ntp = system_clock_synced();
     g->quality = g->ntp ? EVENT_CLOCK_NTP : clock_wall_ms() >= epoch_ms ? EVENT_CLOCK_SYSTEM : EVENT_CLOCK_NONE;
-    g->clock_ms = g->loss_ms = clock_mono_ms();
+    g->clock_ms = clock_mono_ms();
     uv_timer_init(loop, &g->tick);
     uv_timer_init(loop, &g->panel_timer);
     g->tick.data = g->panel_timer.data = g;

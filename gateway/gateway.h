@@ -35,7 +35,7 @@ void gateway_detach_all(struct gateway *g);
 
 /* device_setup.on_event, arg is the gateway. */
 void gateway_event(void *arg, struct device *d, const struct event *e);
-/* outbox_setup.on_trouble: a health event of the store. */
+/* outbox_setup.on_trouble: a health event of the store when it begins and when it is over. */
 void gateway_trouble(struct gateway *g, const char *text);
 /* uplink_setup.hello and .order, arg is the gateway. */
 void gateway_hello(void *arg, struct wire_hello *h);

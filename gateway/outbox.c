@@ -30,7 +30,10 @@ enum {
     ACK_PAUSE_MS = 5000,     /* without a group to ride on, acks are settled this long after they came */
     RETRY_FIRST_MS = 1000,
     RETRY_LAST_MS = 30000,
+    RETRY_FULL_MS = 4000, /* to look whether there is room again costs nothing */
     SHED_ROWS = 64, /* two minutes of groups */
+    FREE_PAGES = 16, /* on a full disk, besides those for the records: of the tree above them, and for cut rows */
+    FULL_PATIENCE_MS = 30000, /* a full disk is often the work of a moment; after this old positions make room for new ones */
 };
 
 struct ring {
@@ -91,6 +94,8 @@ struct outbox {
     struct wire_settled settle[EVENT_LANES]; /* acked, not yet deleted */
     bool settle_open;
     int64_t settle_due_ms, retry_ms, retry_pause_ms;
+    int64_t full_ms; /* the disk is full since, 0: it is not */
+    bool alarms_go;  /* though it is full: they need not wait for the next try */
     uint64_t acked, given_up, commits, stored;
 
     /* the loop's own */
@@ -174,7 +179,8 @@ static void disk_failed(struct outbox *o, enum rc rc, const char *what)
     else
         snprintf(text, sizeof text, "%s: %s: %s: check the disk (dmesg) and the folder's rights; records wait in memory meanwhile", o->path, what, cause);
     tell_trouble(o, text);
-    o->retry_pause_ms = o->retry_pause_ms == 0 ? RETRY_FIRST_MS : o->retry_pause_ms * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : o->retry_pause_ms * 2;
+    const int64_t last_ms = rc == RC_FULL ? RETRY_FULL_MS : RETRY_LAST_MS;
+    o->retry_pause_ms = o->retry_pause_ms == 0 ? RETRY_FIRST_MS : o->retry_pause_ms * 2 > last_ms ? last_ms : o->retry_pause_ms * 2;
     o->retry_ms = clock_mono_ms() + o->retry_pause_ms;
     /*
      * After a failed fsync the kernel may have forgotten the dirty pages while SQLite believes them written: nothing of this connection can be
@@ -233,29 +239,42 @@ static void settled_done(struct outbox *o, uint64_t n)
 }
 
 /* Over the size limit the oldest positions go first, alarms only when nothing else is left. */
-static enum rc make_room(struct outbox *o, bool disk_full, uint64_t *ret_gone)
+static enum rc make_room(struct outbox *o, uint64_t *ret_gone)
 {
     uint64_t gone = 0;
     int64_t used = outbox_store_used(&o->store);
-    if (!disk_full && (used < 0 || used <= o->setup.max_bytes))
+    if (used < 0 || used <= o->setup.max_bytes)
         return RC_OK;
     enum event_lane lane = o->store.waiting[EVENT_LANE_BULK] > 0 ? EVENT_LANE_BULK : EVENT_LANE_URGENT;
-    if (disk_full && lane == EVENT_LANE_URGENT)
-        return RC_OK; /* the space is not ours to free; never an old alarm for a new one */
     enum rc rc = outbox_store_shed(&o->store, lane, SHED_ROWS, &gone);
     if (rc == RC_OK)
         *ret_gone = gone;
     return rc;
 }
 
-static enum rc commit_once(struct outbox *o, bool urgent_only)
+/* On a full disk the file must not grow: as many old positions go as the new records need pages. Never an old alarm for a new one. */
+static enum rc make_room_inside(struct outbox *o, size_t events, uint64_t *ret_gone)
+{
+    int64_t want = FREE_PAGES + (int64_t)(events * sizeof(struct event)) / o->store.page_bytes;
+    enum rc rc = RC_OK;
+    while (rc == RC_OK && o->store.waiting[EVENT_LANE_BULK] > 0 && outbox_store_free_pages(&o->store) < want) {
+        uint64_t gone = 0;
+        rc = outbox_store_shed(&o->store, EVENT_LANE_BULK, SHED_ROWS, &gone);
+        *ret_gone += gone;
+        if (gone == 0)
+            break;
+    }
+    return rc;
+}
+
+static enum rc commit_once(struct outbox *o, bool urgent_only, bool shed)
 {
     uint64_t acked = 0, gone = 0;
     enum rc rc = outbox_store_begin(&o->store);
     if (rc == RC_OK && o->settle_open)
         rc = apply_settled(o, &acked);
     if (rc == RC_OK)
-        rc = make_room(o, urgent_only, &gone);
+        rc = shed ? make_room_inside(o, o->staged[EVENT_LANE_URGENT] + (urgent_only ? 0 : o->staged[EVENT_LANE_BULK]), &gone) : make_room(o, &gone);
     for (int i = EVENT_LANES - 1; i >= 0 && rc == RC_OK; i--)
         if (o->staged[i] > 0 && (i == EVENT_LANE_URGENT || !urgent_only))
             rc = outbox_store_add(&o->store, (enum event_lane)i, o->stage[i], o->staged[i]);
@@ -285,6 +304,28 @@ static enum rc commit_once(struct outbox *o, bool urgent_only)
     return RC_OK;
 }
 
+/*
+ * The disk is full. Alarms go in at once, and so do acks, which make room: into the reserve, and into the room of the oldest positions. Positions wait in
+ * memory first; when the disk does not recover, or a batch waits, the oldest ones on it go for them, because a power cut would take what is in memory.
+ *   returns  RC_OK what was possible is written: all that is staged, or alarms only; RC_FULL nothing
+ */
+static enum rc commit_full(struct outbox *o)
+{
+    int64_t now = clock_mono_ms();
+    if (o->full_ms == 0)
+        o->full_ms = now;
+    bool all = o->staged[EVENT_LANE_BULK] == WIRE_BATCH_MAX || now - o->full_ms >= FULL_PATIENCE_MS;
+    if (!all && o->staged[EVENT_LANE_URGENT] == 0 && !o->settle_open)
+        return RC_FULL;
+    outbox_store_release(&o->store);
+    outbox_store_settle(&o->store);
+    enum rc rc = commit_once(o, !all, all);
+    if (rc == RC_FULL && o->staged[EVENT_LANE_URGENT] > 0)
+        rc = commit_once(o, true, true);
+    o->alarms_go = rc == RC_OK;
+    return rc;
+}
+
 static bool fill_stage(struct outbox *o)
 {
     bool any = false;
@@ -300,24 +341,47 @@ static bool fill_stage(struct outbox *o)
     return any;
 }
 
+static void full_goes_on(struct outbox *o)
+{
+    char text[512];
+    o->retry_ms = o->retry_pause_ms = 0;
+    snprintf(text, sizeof text, "%s: the disk is full: free space on it; the oldest positions are given up for new ones meanwhile", o->path);
+    tell_trouble(o, text);
+}
+
+/* Is it still? Only when the reserve could be made again: else each little room that is found would be the end of the trouble, and its next begin. */
+static bool still_full(struct outbox *o)
+{
+    if (o->full_ms == 0)
+        return false;
+    outbox_store_reserve(&o->store);
+    if (o->store.reserved)
+        o->full_ms = 0;
+    return o->full_ms != 0;
+}
+
 /* Commit all that waits. False: the disk refused, the stage and the rings keep what is left. */
 static bool commit_all(struct outbox *o)
 {
     if (!disk_ready(o))
         return false;
     while (fill_stage(o) || o->settle_open) {
-        enum rc rc = commit_once(o, false);
-        bool full = rc == RC_FULL;
-        if (full && o->staged[EVENT_LANE_URGENT] > 0) {
-            outbox_store_release(&o->store);
-            rc = commit_once(o, true); /* alarms into the reserve, and into the room of the oldest positions */
+        bool full = still_full(o);
+        enum rc rc = full ? RC_FULL : commit_once(o, false, false);
+        if (rc == RC_FULL) {
+            full = true;
+            rc = commit_full(o);
         }
-        if (rc != RC_OK || full) {
-            disk_failed(o, full ? RC_FULL : rc, "cannot be written");
+        if (full && rc == RC_OK && o->staged[EVENT_LANE_BULK] == 0) {
+            full_goes_on(o);
+        } else if (full || rc != RC_OK) {
+            disk_failed(o, rc == RC_OK ? RC_FULL : rc, "cannot be written");
             return false;
         }
     }
     o->retry_ms = o->retry_pause_ms = 0;
+    if (still_full(o))
+        return true; /* written into the room of older ones: the trouble is not over */
     outbox_store_reserve(&o->store);
     tell_trouble(o, NULL);
     return true;
@@ -449,6 +513,8 @@ static int64_t due_ms(const struct outbox *o)
         due = o->group_due_ms;
     if (o->settle_open && o->settle_due_ms < due)
         due = o->settle_due_ms;
+    if (o->full_ms != 0 && o->alarms_go && o->ring[EVENT_LANE_URGENT].n > 0)
+        return 0;
     return due < o->retry_ms ? o->retry_ms : due;
 }
 

@@ -22,7 +22,8 @@ static const char *const schema[] = {
     "INSERT INTO outbox VALUES (0, 0, 1, 0, 0, 0, x''), (1, 0, 1, 0, 0, 0, x'');",
 };
 
-enum { FLOOR_STEP = 100000, FLOOR_MARGIN = 10000, WAL_PAGES = 500, BAD_KEPT = 3, ROW_BYTES = WIRE_FRAME_MAX, RESERVE_BYTES = 256 << 10 };
+enum { FLOOR_STEP = 100000, FLOOR_MARGIN = 10000, WAL_PAGES = 500, BAD_KEPT = 3, ROW_BYTES = WIRE_FRAME_MAX,
+       RESERVE_BYTES = (WAL_PAGES * 4 + 256) << 10 }; /* a WAL of new pages can be settled in it, and alarms on top */
 
 /* CRC-32 of IEEE 802.3 (reflected, 0xEDB88320), bit by bit: rows are a few hundred bytes. */
 static uint32_t crc32_of(const void *data, size_t n)
@@ -148,6 +149,18 @@ void outbox_store_release(struct outbox_store *s)
     s->reserved = false;
 }
 
+static void settle(struct outbox_store *s, sqlite3 *db, const char *name)
+{
+    int in_wal = 0, done = 0;
+    if (sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, &in_wal, &done) == SQLITE_OK && done == in_wal)
+        s->wal_pages = 0; /* the next commit begins the WAL again from its start */
+}
+
+void outbox_store_settle(struct outbox_store *s)
+{
+    settle(s, s->db, NULL);
+}
+
 /* --- opening --- */
 
 /* Count the pages the card had to take; and checkpoint, because a hook of one's own replaces SQLite's automatic one. */
@@ -157,11 +170,8 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
     int grown = pages > s->wal_pages ? pages - s->wal_pages : pages;
     s->wal_pages = pages;
     s->bytes_written += (uint64_t)grown * (uint64_t)(s->page_bytes + 24);
-    if (pages >= WAL_PAGES) {
-        int in_wal = 0, done = 0;
-        if (sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, &in_wal, &done) == SQLITE_OK && done == in_wal)
-            s->wal_pages = 0; /* the next commit begins the WAL again from its start */
-    }
+    if (pages >= WAL_PAGES)
+        settle(s, db, name);
     return SQLITE_OK;
 }
 
@@ -179,6 +189,11 @@ int64_t outbox_store_used(struct outbox_store *s)
 {
     int64_t pages = one_number(s->db, "PRAGMA page_count"), unused = one_number(s->db, "PRAGMA freelist_count");
     return pages < 0 || unused < 0 ? -1 : (pages - unused) * s->page_bytes;
+}
+
+int64_t outbox_store_free_pages(struct outbox_store *s)
+{
+    return one_number(s->db, "PRAGMA freelist_count");
 }
 
 static enum rc prepare_all(struct outbox_store *s)

@@ -44,9 +44,11 @@ struct outbox_store {
 enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, char *why, size_t cap) RC_MUST_USE;
 void outbox_store_close(struct outbox_store *s); /* all-zero is fine */
 
-/* Keep 256 KiB of the disk in PATH.reserve, and give them free when the disk is full and an alarm must be written. */
+/* Keep 2.2 MiB of the disk in PATH.reserve, and give them free when the disk is full and something must be written. */
 void outbox_store_reserve(struct outbox_store *s);
 void outbox_store_release(struct outbox_store *s);
+/* Bring the WAL into the file, so that the next transaction writes over it and needs no new room. As far as possible; outside a transaction. */
+void outbox_store_settle(struct outbox_store *s);
 
 /* A transaction; commit is on the disk when it returns RC_OK. After any failure in between: rollback, and nothing has happened. */
 enum rc outbox_store_begin(struct outbox_store *s) RC_MUST_USE;
@@ -79,5 +81,7 @@ enum rc outbox_store_read(struct outbox_store *s, enum event_lane lane, uint64_t
 
 /* Bytes in use inside the file, free pages not counted; -1 if not known. */
 int64_t outbox_store_used(struct outbox_store *s);
+/* Free pages inside the file, also of the open transaction; -1 if not known. */
+int64_t outbox_store_free_pages(struct outbox_store *s);
 
 #endif

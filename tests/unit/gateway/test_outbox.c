@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,8 +55,7 @@ struct bench {
     uv_loop_t loop;
     struct outbox *o;
     uint64_t stored[EVENT_LANES];
-    bool trouble, stopped;
-    char trouble_text[512];
+    bool trouble, told_full, told_given_up, stopped;
     unsigned troubles;
     /* answer of the last fetch */
     bool answered;
@@ -74,8 +74,10 @@ static void on_trouble(void *arg, const char *text)
     struct bench *b = arg;
     b->trouble = text != NULL;
     b->troubles += text != NULL;
-    if (text != NULL)
-        snprintf(b->trouble_text, sizeof b->trouble_text, "%s", text);
+    if (text == NULL)
+        return;
+    b->told_full = b->told_full || strstr(text, "the disk is full") != NULL;
+    b->told_given_up = b->told_given_up || strstr(text, "the oldest positions are given up") != NULL;
 }
 static void on_stopped(void *arg)
 {
@@ -388,53 +390,150 @@ static void test_size_limit_gives_up_oldest_positions_not_alarms(void **state)
     finish(b);
 }
 
-static void child_with_small_disk(int report)
+/* Another program's file that leaves `kib` of the disk. */
+static int ballast(int kib)
 {
-    static const char *const how = "size=2m";
-    if (mount("none", dir, "tmpfs", 0, how) != 0)
-        _exit(77);
-    struct bench *b = begin(100, 1 << 30);
-    int i = 0;
-    while (!b->trouble && i < 1000000) {
-        bool never = false;
-        for (int k = 0; k < 5000; k++)
-            put(b, EVENT_LANE_BULK, ++i);
-        await(b, &never, 20);
-    }
-    if (!b->trouble || strstr(b->trouble_text, "full") == NULL)
-        _exit(1);
-    uint64_t before = b->stored[EVENT_LANE_URGENT];
-    put(b, EVENT_LANE_URGENT, 4242);
-    put(b, EVENT_LANE_URGENT, 4243);
-    bool kept = await_stored(b, EVENT_LANE_URGENT, before + 2, 10000); /* into the room of the oldest positions */
-    /* more disk: all that waited in memory is written, nothing is lost */
-    if (mount("none", dir, "tmpfs", MS_REMOUNT, "size=64m") != 0)
-        _exit(2);
-    bool all = await_stored(b, EVENT_LANE_BULK, (uint64_t)i, 40000);
-    bool never = false;
-    await(b, &never, 100);
-    struct outbox_figures f;
-    outbox_figures(b->o, &f);
-    dprintf(report, "events %d, urgent kept %d, all stored later %d, trouble %d times, over %d, given up %llu\n", i, kept, all, b->troubles, !b->trouble,
-            (unsigned long long)f.given_up);
-    bool good = kept && all && !b->trouble && f.stored == (uint64_t)i + 2;
-    finish(b);
-    umount2(dir, MNT_DETACH);
-    _exit(good ? 0 : 3);
+    char other[128];
+    struct statvfs v;
+    snprintf(other, sizeof other, "%s/other-program.log", dir);
+    int fd = open(other, O_WRONLY | O_CREAT, 0600);
+    if (fd < 0 || fstatvfs(fd, &v) != 0)
+        return -1;
+    return posix_fallocate(fd, 0, (off_t)(v.f_bavail * v.f_bsize) - kib * 1024) == 0 ? fd : -1;
 }
 
-static void test_full_disk(void **state)
+/* What is on the disk: contiguous up to `last`, in order, each with its own number. Counts from the oldest. */
+static bool kept_in_order(struct bench *b, enum event_lane lane, uint64_t last, int32_t number_of_last, uint64_t *ret_first)
 {
-    (void)state;
+    struct wire_lane span[EVENT_LANES];
+    outbox_span(b->o, span);
+    *ret_first = span[lane].first_seq;
+    if (span[lane].last_seq != last)
+        return false;
+    for (uint64_t from = span[lane].first_seq; from <= last; from = b->first + b->n) {
+        fetch(b, lane, from, UINT64_MAX, WIRE_BATCH_MAX);
+        if (b->rc != RC_OK || b->first != from || b->n == 0)
+            return false;
+        for (size_t i = 0; i < b->n; i++)
+            if (b->frame.batch.event[i].count.boarded != number_of_last - (int32_t)(last - from - i))
+                return false;
+    }
+    return true;
+}
+
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            dprintf(report, "line %d: %s; ", __LINE__, #condition); \
+            _exit(1); \
+        } \
+    } while (0)
+
+/* A disk that is full for hours: new positions go on being stored, the oldest go for them in order, every alarm stays. */
+static void child_with_full_disk(int report)
+{
+    if (mount("none", dir, "tmpfs", 0, "size=24m") != 0)
+        _exit(77);
+    struct bench *b = begin(100, 1 << 30);
+    int other = ballast(6 * 1024);
+    CHECK(other >= 0);
+    int32_t bulk = 0, urgent = 0;
+    unsigned rounds = 0;
+    struct outbox_figures f = {0};
+    int64_t slowest_ms = 0;
+    while ((f.given_up < 40000 || !b->trouble) && rounds++ < 5000) {
+        for (int k = 0; k < 400; k++)
+            put(b, EVENT_LANE_BULK, ++bulk);
+        int64_t began = clock_mono_ms();
+        put(b, EVENT_LANE_URGENT, ++urgent);
+        CHECK(await_stored(b, EVENT_LANE_URGENT, (uint64_t)urgent, 10000));
+        if (clock_mono_ms() - began > slowest_ms)
+            slowest_ms = clock_mono_ms() - began;
+        outbox_figures(b->o, &f);
+    }
+    CHECK(f.given_up >= 40000);
+    CHECK(b->trouble && b->told_full && b->told_given_up);
+    for (int k = 0; k < WIRE_BATCH_MAX; k++) /* what waits in memory goes with these at the latest */
+        put(b, EVENT_LANE_BULK, ++bulk);
+    CHECK(await_stored(b, EVENT_LANE_BULK, (uint64_t)bulk, 40000));
+    uint64_t first = 0, first_urgent = 0;
+    CHECK(kept_in_order(b, EVENT_LANE_BULK, (uint64_t)bulk, bulk, &first));
+    CHECK(kept_in_order(b, EVENT_LANE_URGENT, (uint64_t)urgent, urgent, &first_urgent));
+    outbox_figures(b->o, &f);
+    CHECK(first_urgent == 1 && f.waiting[EVENT_LANE_URGENT] == (uint64_t)urgent);
+    CHECK(f.given_up == first - 1);
+    CHECK(f.given_up + f.waiting[EVENT_LANE_BULK] == (uint64_t)bulk);
+    CHECK(f.stored == (uint64_t)bulk + (uint64_t)urgent);
+    unsigned troubles = b->troubles;
+    /* the other program cleans up: it is over with the next group, and nothing more is given up */
+    CHECK(ftruncate(other, 0) == 0 && close(other) == 0);
+    put(b, EVENT_LANE_BULK, ++bulk);
+    CHECK(await_stored(b, EVENT_LANE_BULK, (uint64_t)bulk, 5000));
+    int64_t until = clock_mono_ms() + 5000;
+    for (bool never = false; b->trouble && clock_mono_ms() < until;)
+        await(b, &never, 5);
+    CHECK(!b->trouble);
+    uint64_t given_up = f.given_up;
+    finish(b);
+    b = begin(100, 1 << 30); /* the same after a start from what is on the disk */
+    CHECK(kept_in_order(b, EVENT_LANE_BULK, (uint64_t)bulk, bulk, &first));
+    CHECK(first == given_up + 1);
+    CHECK(kept_in_order(b, EVENT_LANE_URGENT, (uint64_t)urgent, urgent, &first_urgent) && first_urgent == 1);
+    finish(b);
+    dprintf(report, "positions %d, given up the oldest %llu, alarms %d all kept, slowest alarm %lld ms, told %u times, then over\n", bulk,
+            (unsigned long long)given_up, urgent, (long long)slowest_ms, troubles);
+    _exit(0);
+}
+
+/* A disk that is full for a moment: nothing is given up, positions wait in memory, alarms do not wait. */
+static void child_with_briefly_full_disk(int report)
+{
+    if (mount("none", dir, "tmpfs", 0, "size=24m") != 0)
+        _exit(77);
+    struct bench *b = begin(100, 1 << 30);
+    int other = ballast(40);
+    CHECK(other >= 0);
+    int32_t bulk = 0;
+    for (int round = 0; round < 200 && !b->trouble; round++) { /* into what is left of the disk, one batch at a time */
+        for (int k = 0; k < 300; k++)
+            put(b, EVENT_LANE_BULK, ++bulk);
+        bool never = false;
+        for (int i = 0; i < 100 && b->stored[EVENT_LANE_BULK] < (uint64_t)bulk && !b->trouble; i++)
+            await(b, &never, 10);
+    }
+    CHECK(b->trouble);
+    for (int i = 1; i <= 5; i++) {
+        put(b, EVENT_LANE_URGENT, i);
+        CHECK(await_stored(b, EVENT_LANE_URGENT, (uint64_t)i, 20000));
+    }
+    uint64_t before = b->stored[EVENT_LANE_BULK];
+    CHECK(ftruncate(other, 0) == 0 && close(other) == 0);
+    put(b, EVENT_LANE_BULK, ++bulk);
+    CHECK(await_stored(b, EVENT_LANE_BULK, (uint64_t)bulk, 40000));
+    int64_t until = clock_mono_ms() + 5000;
+    for (bool never = false; b->trouble && clock_mono_ms() < until;)
+        await(b, &never, 5);
+    struct outbox_figures f;
+    outbox_figures(b->o, &f);
+    dprintf(report, "full with %llu of %d positions on disk; alarms went in; over: all stored, %llu given up\n", (unsigned long long)before, bulk,
+            (unsigned long long)f.given_up);
+    CHECK(!b->trouble && f.stored == (uint64_t)bulk + 5 && f.given_up == 0);
+    finish(b);
+    _exit(0);
+}
+
+static void with_disk_of_its_own(void (*child)(int report))
+{
     int pipes[2], status;
     assert_int_equal(pipe(pipes), 0);
     pid_t pid = fork();
     if (pid == 0)
-        child_with_small_disk(pipes[1]);
+        child(pipes[1]);
     close(pipes[1]);
-    char text[256] = "";
-    ssize_t got = read(pipes[0], text, sizeof text - 1);
-    (void)got;
+    char text[512] = "";
+    size_t n = 0;
+    for (ssize_t got; n < sizeof text - 1 && (got = read(pipes[0], text + n, sizeof text - 1 - n)) > 0;)
+        n += (size_t)got;
     close(pipes[0]);
     waitpid(pid, &status, 0);
     umount2(dir, MNT_DETACH);
@@ -443,6 +542,18 @@ static void test_full_disk(void **state)
     print_message("%s", text);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_full_disk(void **state)
+{
+    (void)state;
+    with_disk_of_its_own(child_with_full_disk);
+}
+
+static void test_briefly_full_disk(void **state)
+{
+    (void)state;
+    with_disk_of_its_own(child_with_briefly_full_disk);
 }
 
 /* --- a broken file --- */
@@ -715,6 +826,7 @@ int main(void)
         T(test_new_disk_of_a_known_gateway),
         T(test_size_limit_gives_up_oldest_positions_not_alarms),
         T(test_full_disk),
+        T(test_briefly_full_disk),
         T(test_broken_header_starts_above),
         T(test_broken_header_and_floor_start_above_too),
         T(test_one_broken_page_saves_the_rest),
