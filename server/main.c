@@ -24,7 +24,9 @@
 #include "dump.h"
 #include "ingest.h"
 #include "live.h"
+#include "metrics.h"
 #include "notify.h"
+#include "replay.h"
 #include "series.h"
 
 enum {
@@ -33,7 +35,6 @@ enum {
     DRAIN_MS = 1500, /* how long gateways have to take their close frame */
     DRAIN_TURN_MS = 50,
     FLUSH_MS = 3000, /* and the ledger to write what it has */
-    REPLAY_EVENTS = 50000,
     NOTICE_MS = 120000,
     FDS_BESIDE = 256, /* files, screens, threads */
 };
@@ -66,7 +67,6 @@ struct server {
     bool checkpoint_waits;   /* for the ledger */
     uint64_t findings, findings_flushed;
     uint64_t late_findings, checkpoints;
-    int64_t replayed;
     bool journal_open, ledger_open;
 };
 
@@ -201,77 +201,6 @@ static void checkpoint(struct server *s)
     ledger_flush(s->ledger, on_flushed, s);
 }
 
-struct replay {
-    struct server *s;
-    int64_t tick_ms;
-};
-
-static bool on_row(void *arg, const struct journal_row *row)
-{
-    struct replay *r = arg;
-    struct fleet_vehicle *v = fleet_by_gateway(r->s->fleet, row->gateway);
-    if (row->arrival_ms >= r->tick_ms + 1000) { /* time passed for the silent ones, as it did then */
-        r->tick_ms = row->arrival_ms - row->arrival_ms % 1000;
-        fleet_tick(r->s->fleet, r->tick_ms);
-    }
-    if (v != NULL)
-        fleet_apply(r->s->fleet, v, row->event, row->arrival_ms, row->late, true);
-    r->s->replayed++;
-    return true;
-}
-
-/* A backlog that was whole before the end: its books were closed then. */
-static void close_late(struct server *s)
-{
-    for (size_t i = 0; i < fleet_count(s->fleet); i++) {
-        struct fleet_vehicle *v = fleet_at(s->fleet, i);
-        bool whole = v->late != NULL;
-        for (int lane = 0; lane < EVENT_LANES && whole; lane++) {
-            struct wire_settled settled;
-            journal_settled(s->journal, v->duty->gateway, (enum event_lane)lane, &settled);
-            whole = settled.ranges == 0;
-        }
-        if (whole)
-            fleet_caught_up(s->fleet, v);
-    }
-}
-
-/* The fleet as it was: the newest checkpoint, and every group after it judged again. Finding ids are derived, so judging again changes nothing. */
-static enum rc replay(struct server *s)
-{
-    void *blob = NULL;
-    size_t n = 0;
-    struct journal_cursor c = {0};
-    struct replay r = {.s = s};
-    int64_t began = clock_mono_ms();
-    enum rc rc = journal_load(s->journal, &blob, &n, &c);
-    if (rc != RC_OK)
-        return rc;
-    if (blob == NULL || fleet_restore(s->fleet, blob, n) != RC_OK) {
-        if (blob != NULL)
-            log_notice("main", "the checkpoint is of another version: the journal since yesterday is judged again");
-        char day[CLOCK_TEXT_MAX]; /* states older than a day are nobody's now */
-        clock_text(clock_wall_ms() - 86400000, day);
-        int y = 0, m = 0, d = 0;
-        sscanf(day, "%d-%d-%d", &y, &m, &d);
-        c = (struct journal_cursor){y * 10000 + m * 100 + d, 0};
-    }
-    free(blob);
-    fleet_replay(s->fleet, true);
-    do
-        rc = journal_follow(s->journal, &c, REPLAY_EVENTS, on_row, &r);
-    while (rc == RC_OK);
-    close_late(s);
-    fleet_replay(s->fleet, false);
-    if (rc != RC_AGAIN)
-        return rc;
-    for (size_t i = 0; i < fleet_count(s->fleet); i++)
-        fleet_at(s->fleet, i)->connected = false;
-    if (s->replayed > 0)
-        log_info("main", "judged %lld events of the journal again in %lld ms", (long long)s->replayed, (long long)(clock_mono_ms() - began));
-    return RC_OK;
-}
-
 /* --- what the api asks us --- */
 
 static int ready(void *arg, char *why, size_t cap)
@@ -284,78 +213,11 @@ static int ready(void *arg, char *why, size_t cap)
     return s->trouble[0] == '\0' && s->phase == RUNNING;
 }
 
-struct text {
-    char *at;
-    size_t left;
-};
-
-static void metric(struct text *t, const char *name, const char *kind, const char *help, double v)
-{
-    int n = snprintf(t->at, t->left, "# HELP schoolward_%s %s\n# TYPE schoolward_%s %s\nschoolward_%s %.17g\n", name, help, name, kind, name, v);
-    if (n > 0 && (size_t)n < t->left) {
-        t->at += n;
-        t->left -= (size_t)n;
-    } else if (t->left > 0) {
-        *t->at = '\0';
-        t->left = 0;
-    }
-}
-
-static void metric_closed(struct text *t, const struct ingest_figures *f)
-{
-    const struct {
-        const char *why;
-        uint64_t n;
-    } row[] = {{"malformed", f->malformed}, {"unauthorised", f->unauthorised}, {"silent", f->silent},     {"replaced", f->replaced},
-               {"version", f->version},     {"too_fast", f->too_fast},         {"too_big", f->too_big}};
-    int n = snprintf(t->at, t->left, "# HELP schoolward_ingest_closed_total connections closed, by reason\n# TYPE schoolward_ingest_closed_total counter\n");
-    for (size_t i = 0; n > 0 && (size_t)n < t->left && i <= sizeof row / sizeof row[0]; i++) {
-        t->at += n;
-        t->left -= (size_t)n;
-        n = 0;
-        if (i < sizeof row / sizeof row[0])
-            n = snprintf(t->at, t->left, "schoolward_ingest_closed_total{reason=\"%s\"} %llu\n", row[i].why, (unsigned long long)row[i].n);
-    }
-}
-
 static void metrics(void *arg, char *out, size_t cap)
 {
-    struct server *s = arg;
-    struct ingest_figures in;
-    struct journal_figures jf;
-    struct notify_figures nf;
-    struct text t = {out, cap};
-    ingest_figures(s->ingest, &in);
-    journal_figures(s->journal, &jf);
-    notify_figures(s->notify, &nf);
-    metric(&t, "gateways_connected", "gauge", "gateways connected now", (double)in.connections);
-    metric(&t, "ingest_frames_total", "counter", "batch frames accepted", (double)in.frames);
-    metric(&t, "ingest_events_total", "counter", "events accepted", (double)in.events);
-    metric(&t, "ingest_repeats_total", "counter", "events dropped because they were stored already", (double)in.repeats);
-    metric(&t, "ingest_late_events_total", "counter", "events that came as backlog or old", (double)in.late);
-    metric(&t, "ingest_acks_total", "counter", "acknowledgements sent", (double)in.acks);
-    metric_closed(&t, &in);
-    metric(&t, "journal_commits_total", "counter", "group commits", (double)jf.commits);
-    metric(&t, "journal_bytes_total", "counter", "bytes of frames stored", (double)jf.bytes);
-    metric(&t, "journal_failures_total", "counter", "commits that failed and were tried again", (double)jf.failures);
-    metric(&t, "journal_waiting_frames", "gauge", "frames not yet on disk", (double)jf.waiting_frames);
-    metric(&t, "journal_commit_ms_p50", "gauge", "milliseconds of a commit, median since last asked", jf.commit_ms_p50);
-    metric(&t, "journal_commit_ms_max", "gauge", "milliseconds of a commit, longest since last asked", jf.commit_ms_max);
-    metric(&t, "screens", "gauge", "screens connected now", (double)live_screens(s->live));
-    metric(&t, "findings_total", "counter", "changes of findings since the start", (double)s->findings);
-    metric(&t, "late_findings_total", "counter", "of them from backlog", (double)s->late_findings);
-    metric(&t, "checkpoints_total", "counter", "checkpoints written since the start", (double)s->checkpoints);
-    metric(&t, "notices_delivered_total", "counter", "notices the webhook took", (double)nf.delivered);
-    metric(&t, "notices_expired_total", "counter", "notices that could not be delivered in time", (double)nf.expired);
-    if (s->series != NULL) {
-        struct series_figures sf;
-        series_figures(s->series, &sf);
-        metric(&t, "series_points_total", "counter", "points projected to the series database", (double)sf.points);
-        metric(&t, "series_retries_total", "counter", "requests repeated", (double)sf.retries);
-        metric(&t, "series_rejected_total", "counter", "lines in the dead-letter file", (double)sf.rejected);
-        metric(&t, "series_lag_seconds", "gauge", "age of the oldest event not yet projected", (double)sf.lag_ms / 1000);
-        metric(&t, "series_down", "gauge", "1 while the series database does not answer", sf.down ? 1 : 0);
-    }
+    const struct server *s = arg;
+    const struct metrics_sources sources = {s->ingest, s->journal, s->notify, s->live, s->series, s->findings, s->late_findings, s->checkpoints};
+    metrics_write(&sources, out, cap);
 }
 
 /* --- start --- */
@@ -719,7 +581,7 @@ static bool start(struct server *s)
     if (!start_memory(s, why, sizeof why))
         return fail("start", why);
     arrive_set_notice(s->arrive, on_notice, s);
-    enum rc rc = replay(s);
+    enum rc rc = replay_fleet(s->fleet, s->journal);
     if (rc != RC_OK)
         return fail("the journal cannot be read", rc_text(rc));
     if (!start_series(s, why, sizeof why) || !start_doors(s, why, sizeof why))
