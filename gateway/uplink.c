@@ -693,7 +693,8 @@ enum rc uplink_start(uv_loop_t *loop, const struct uplink_setup *s, struct uplin
         struct lws_context_creation_info i = {
             .port = CONTEXT_PORT_NO_LISTEN,
             .protocols = protocols,
-            .options = LWS_SERVER_OPTION_LIBUV | (u->url.tls ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT : 0),
+            .options = LWS_SERVER_OPTION_LIBUV | (u->url.tls ? LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT : 0) |
+                       (u->ca_file[0] != '\0' ? LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS : 0), /* who is named may sign, and nobody else */
             .foreign_loops = loops,
             .gid = (gid_t)-1,
             .uid = (uid_t)-1,
