@@ -7,13 +7,17 @@ enum {
     LISTENERS_MAX = 8,
     TICK_LAG_MS = 3000,    /* a bus may report two seconds in one message: do not tick past what is still under way */
     LATE_BACK_MS = 600000, /* late data this much older than the late judge's newest begins a new story */
-    SNAPSHOT_LAYOUT = 2,
+    SNAPSHOT_LAYOUT = 3,
 };
 
 struct fleet_late { /* the judge of what came as backlog */
     struct bus bus;
     struct rules_memory memory;
     struct rules_finding open[RULES_LADDERS]; /* newest form of each open finding; .change 0 = none */
+};
+
+struct fleet_old { /* what opened on late but orderly events: old news until the bus is heard in time again */
+    struct rules_finding open[RULES_LADDERS]; /* .change 0 = none */
 };
 
 struct fleet {
@@ -105,8 +109,10 @@ void fleet_free(struct fleet *f)
 {
     if (f == NULL)
         return;
-    for (size_t i = 0; f->vehicle != NULL && i < f->vehicles; i++)
+    for (size_t i = 0; f->vehicle != NULL && i < f->vehicles; i++) {
         free(f->vehicle[i].late);
+        free(f->vehicle[i].old);
+    }
     free(f->vehicle);
     free(f->pending);
     free(f->place);
@@ -218,22 +224,52 @@ static void pending_drop(struct fleet *f, uint32_t index)
     f->place[index] = 0;
 }
 
-/* An episode that was old news when it opened stays so until it closes, however fresh the event that raises or closes it. */
-static bool stays_late(struct fleet_vehicle *v, const struct rules_finding *x, bool late)
+/* Where the newest form of an episode that was old news when it opened is kept, NULL if this one is none. */
+static struct rules_finding *old_slot(const struct fleet_vehicle *v, uint64_t id)
 {
-    uint64_t *slot = NULL;
-    for (size_t i = 0; i < RULES_LADDERS && slot == NULL; i++)
-        if (v->late_id[i] == x->id)
-            slot = &v->late_id[i];
-    if (x->change == RULES_OPENED && late && slot == NULL)
-        for (size_t i = 0; i < RULES_LADDERS && slot == NULL; i++)
-            if (v->late_id[i] == 0) {
-                slot = &v->late_id[i];
-                *slot = x->id;
-            }
-    if (slot != NULL && x->change == RULES_CLOSED)
-        *slot = 0;
-    return slot != NULL;
+    for (size_t i = 0; v->old != NULL && i < RULES_LADDERS; i++)
+        if (v->old->open[i].change != 0 && v->old->open[i].id == id)
+            return &v->old->open[i];
+    return NULL;
+}
+
+/* Tell a finding the late events of the live judge made. Opened by them, it is remembered: it may turn out to go on. */
+static void tell_old(struct fleet *f, struct fleet_vehicle *v, const struct rules_finding *x)
+{
+    struct rules_finding *slot = old_slot(v, x->id);
+    if (slot == NULL && x->change == RULES_OPENED) {
+        if (v->old == NULL)
+            v->old = calloc(1, sizeof *v->old);
+        for (size_t i = 0; v->old != NULL && i < RULES_LADDERS && slot == NULL; i++)
+            if (v->old->open[i].change == 0)
+                slot = &v->old->open[i];
+    }
+    if (slot != NULL) {
+        *slot = *x;
+        if (x->change == RULES_CLOSED)
+            slot->change = 0;
+    }
+    tell_finding(f, v, x, true);
+}
+
+/*
+ * The bus is heard in time again, and what was old news when it opened goes on: that is news. An episode that the very same event closes is not.
+ */
+static void still_going(struct fleet *f, struct fleet_vehicle *v, int64_t now_ms, const struct rules_finding *out, size_t n)
+{
+    for (size_t i = 0; i < RULES_LADDERS; i++) {
+        struct rules_finding x = v->old->open[i];
+        bool told = x.change == 0;
+        for (size_t k = 0; k < n && !told; k++)
+            told = out[k].id == x.id;
+        if (told)
+            continue;
+        x.change = RULES_RAISED;
+        x.time_ms = now_ms;
+        tell_finding(f, v, &x, false);
+    }
+    free(v->old);
+    v->old = NULL;
 }
 
 static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct event *e, bool late)
@@ -244,13 +280,21 @@ static void judge_live(struct fleet *f, struct fleet_vehicle *v, const struct ev
         pending_put(f, v);
     else
         pending_drop(f, v->index);
-    if (n == 0)
+    bool heard = v->old != NULL && !late && e->kind != EVENT_TICK; /* time alone does not show that anything goes on */
+    if (n == 0 && !heard)
         return;
     count_open(v);
     v->version++;
-    for (size_t i = 0; i < n; i++)
-        if (for_office(&out[i]))
-            tell_finding(f, v, &out[i], stays_late(v, &out[i], late));
+    for (size_t i = 0; i < n; i++) {
+        if (!for_office(&out[i]))
+            continue;
+        if (late || (out[i].change == RULES_CLOSED && old_slot(v, out[i].id) != NULL))
+            tell_old(f, v, &out[i]);
+        else
+            tell_finding(f, v, &out[i], false);
+    }
+    if (heard)
+        still_going(f, v, e->time_ms, out, n);
 }
 
 /* Where the late judge keeps the open finding of this id: its own place, or a free one. */
@@ -404,7 +448,7 @@ struct snapshot {
     struct bus bus;
     struct rules_memory memory;
     struct fleet_device device[FLEET_DEVICES_MAX];
-    uint64_t late_id[RULES_LADDERS];
+    struct fleet_old old;
     uint8_t devices, has_late;
     struct fleet_late late;
 };
@@ -432,7 +476,8 @@ enum rc fleet_snapshot(const struct fleet *f, void **ret_blob, size_t *ret_n)
         s.bus = v->bus;
         s.memory = v->memory;
         memcpy(s.device, v->device, sizeof s.device);
-        memcpy(s.late_id, v->late_id, sizeof s.late_id);
+        if (v->old != NULL)
+            s.old = *v->old;
         s.devices = v->devices;
         s.has_late = v->late != NULL;
         if (v->late != NULL)
@@ -466,7 +511,11 @@ enum rc fleet_restore(struct fleet *f, const void *blob, size_t n)
         v->bus = s.bus;
         v->memory = s.memory;
         memcpy(v->device, s.device, sizeof v->device);
-        memcpy(v->late_id, s.late_id, sizeof v->late_id);
+        bool any = false;
+        for (size_t k = 0; k < RULES_LADDERS; k++)
+            any = any || s.old.open[k].change != 0;
+        if (any && (v->old = malloc(sizeof *v->old)) != NULL)
+            *v->old = s.old;
         v->devices = s.devices <= FLEET_DEVICES_MAX ? s.devices : 0;
         if (s.has_late && (v->late = malloc(sizeof *v->late)) != NULL)
             *v->late = s.late;

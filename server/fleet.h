@@ -31,7 +31,7 @@ struct fleet_vehicle {
     uint8_t devices;
     uint64_t version;         /* grows with every change a screen could show */
     void *arrive;             /* arrive.c's own record */
-    uint64_t late_id[RULES_LADDERS]; /* open episodes of the live judge that were old news when they opened; 0 = free */
+    struct fleet_old *old;    /* episodes of the live judge that opened on late events and may still go on; NULL = none */
     struct fleet_late *late;  /* second judge, NULL while no backlog came */
 };
 

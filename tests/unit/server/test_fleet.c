@@ -211,6 +211,40 @@ static void test_late_moves_nothing(void **state)
     assert_int_equal(v->bus.fix_ms, noon_ms + 7000);
 }
 
+/* A gap in the link: what opened in it is old news, but once the bus is heard in time again and it still goes on, it is news. */
+static void test_old_news_that_goes_on(void **state)
+{
+    struct desk *d = *state;
+    struct fleet_vehicle *v = fleet_at(d->f, 8);
+    int64_t t = drive(d, v, noon_ms, 5, 10, false);
+    t = drive(d, v, t, 30, 22, true);
+    size_t n = d->heard.n;
+    assert_true(n > 0 && v->open_findings == 1 && v->late == NULL && v->old != NULL);
+    assert_int_equal(d->heard.late, n);
+    fleet_tick(d->f, t + 2000); /* time alone shows nothing */
+    assert_int_equal(d->heard.n, n);
+    t = drive(d, v, t, 1, 22, false);
+    assert_int_equal(d->heard.n, n + 1);
+    assert_int_equal(d->heard.late, n);
+    assert_int_equal(d->heard.last.change, RULES_RAISED);
+    assert_int_equal(d->heard.last.id, d->heard.first_id);
+    assert_null(v->old);
+    t = drive(d, v, t, 5, 22, false);
+    assert_int_equal(d->heard.n, n + 1); /* told once */
+    drive(d, v, t, 60, 8, false);
+    assert_int_equal(d->heard.last.change, RULES_CLOSED);
+    assert_int_equal(d->heard.late, n);
+    /* over before the bus was heard in time again: never news */
+    d->heard = (struct heard){0};
+    v = fleet_at(d->f, 9);
+    t = drive(d, v, noon_ms, 5, 10, false);
+    t = drive(d, v, t, 30, 22, true);
+    t = drive(d, v, t, 60, 8, true);
+    assert_int_equal(d->heard.last.change, RULES_CLOSED);
+    drive(d, v, t, 10, 8, false);
+    assert_int_equal(d->heard.late, d->heard.n);
+}
+
 static void test_tick(void **state)
 {
     struct desk *d = *state;
@@ -277,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lookup, setup, teardown),       cmocka_unit_test_setup_teardown(test_live, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_moves_nothing, setup, teardown), cmocka_unit_test_setup_teardown(test_tick, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_old_news_that_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_snapshot, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
