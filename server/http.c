@@ -288,7 +288,7 @@ static void http_ask(struct http_exchange *x)
 
 static int http_on_request(struct http *h, struct lws *wsi, struct http_session *s)
 {
-    char *uri = NULL, text[128];
+    char *uri = NULL, text[128] = "";
     int uri_n = 0, m = lws_http_get_uri_and_method(wsi, &uri, &uri_n);
     if (s->x) { /* cannot be: one answer after the other */
         http_detach(s->x);
