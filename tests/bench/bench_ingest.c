@@ -132,6 +132,7 @@ struct world {
     char dir[64];
     uint64_t count; /* control */
     uint64_t settled, started_at;
+    unsigned turns;
     double cpu_start, wall_start;
     bool started, finished, closing;
 };
@@ -216,7 +217,7 @@ static void on_tick(uv_timer_t *t)
         board->rss_greeted = rss_bytes();
         atomic_store(&board->greeted, 2);
     }
-    if (w->run->subject) {
+    if (w->run->subject && ++w->turns % 10 == 0) { /* once a second, as the server does */
         int64_t now = clock_wall_ms();
         fleet_tick(w->fleet, now);
         arrive_tick(w->arrive, now);
@@ -293,7 +294,7 @@ static void serve(const struct run *r)
     uv_timer_init(&w.loop, &w.tick);
     w.check.data = w.tick.data = &w;
     uv_check_start(&w.check, on_check);
-    uv_timer_start(&w.tick, on_tick, 1000, 1000);
+    uv_timer_start(&w.tick, on_tick, 100, 100);
     board->rss_before = rss_bytes();
     atomic_store(&board->ready, 1);
     uv_run(&w.loop, UV_RUN_DEFAULT);
@@ -568,18 +569,20 @@ static void growth(int pairs)
     double r[PAIRS_MAX], rc[PAIRS_MAX], few[PAIRS_MAX], many[PAIRS_MAX], rss[PAIRS_MAX];
     for (int i = 0; i < pairs; i++) {
         struct run run = {.connections = 100, .per_read = 1, .messages = 30000, .rate_per_s = 10000};
-        double c100 = measure(run);
+        double c100 = i % 2 != 0 ? 0 : measure(run); /* the control's own growth only explains ours: every second time is enough */
         run.subject = true;
         few[i] = measure(run);
         run.connections = 5000;
         many[i] = measure(run);
         rss[i] = (board->rss_greeted - board->rss_before) / run.connections;
-        run.subject = false;
-        rc[i] = measure(run) / c100;
         r[i] = many[i] / few[i];
+        if (i % 2 != 0)
+            continue;
+        run.subject = false;
+        rc[i / 2] = measure(run) / c100;
     }
     printf("cost_5000_over_100=%.3f\n", median(r, pairs));
-    printf("control_cost_5000_over_100=%.3f\n", median(rc, pairs));
+    printf("control_cost_5000_over_100=%.3f\n", median(rc, (pairs + 1) / 2));
     printf("us_per_msg_100=%.2f\nus_per_msg_5000=%.2f\n", median(few, pairs), median(many, pairs));
     printf("rss_per_connection=%.0f\n", median(rss, pairs));
     fflush(stdout);
@@ -608,7 +611,7 @@ int main(int argc, char **argv)
         return 0;
     }
     ratio(1, pairs, messages);
-    ratio(8, pairs, messages * 6); /* a message costs a fraction of the above: as long a run needs more of them */
+    ratio(8, pairs, messages * 16 / 3); /* a message costs a fraction of the above: as long a run needs more of them */
     growth(pairs);
     return 0;
 }
