@@ -255,7 +255,7 @@ static void send_acks(struct ingest *in, struct link *l)
     l->want_ack = false;
     l->ack_lanes = 0;
     l->unacked = 0;
-    for (uint8_t lane = 0; lane < EVENT_LANES; lane++) {
+    for (unsigned lane = 0; lane < EVENT_LANES; lane++) {
         struct wire_ack a;
         size_t n;
         if ((lanes & 1U << lane) == 0)
@@ -353,7 +353,7 @@ static void send_welcome(struct ingest *in, struct link *l)
     w.version = WIRE_VERSION;
     w.time_ms = in->wall_ms;
     w.max_frame = WIRE_FRAME_MAX;
-    for (uint8_t i = 0; i < EVENT_LANES; i++)
+    for (unsigned i = 0; i < EVENT_LANES; i++)
         ack_of(in, l->gate, i, &w.ack[i]);
     if (wire_encode_welcome(&w, in->buf + LWS_PRE, WIRE_SMALL_MAX, &n) == RC_OK)
         link_send(in, l, n, LWS_WRITE_BINARY);
@@ -384,7 +384,7 @@ static void on_hello(struct ingest *in, struct link *l)
         link_close(in, l, CLOSE_UNAUTHORISED, "unauthorised", "hello.gateway is not the one of the upgrade");
         return;
     }
-    for (uint8_t i = 0; i < EVENT_LANES; i++) {
+    for (unsigned i = 0; i < EVENT_LANES; i++) {
         struct gate_lane *lane = &g->lane[i];
         struct wire_settled w;
         lane->hello_last = h->lane[i].last_seq;
@@ -676,6 +676,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
     const struct lws_protocols *protocol = lws_get_protocol(wsi);
     struct ingest *in = protocol != NULL ? protocol->user : NULL;
     struct link *l = user;
+    if (in == NULL)
+        return 0;
     switch ((int)reason) {
     case LWS_CALLBACK_RECEIVE: on_receive(in, l, p, n); return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE: return on_writable(in, l);

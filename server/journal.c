@@ -565,8 +565,13 @@ static void *writer(void *arg)
         if (!last)
             work_take(j, &w);
         pthread_mutex_unlock(&j->lock);
-        if (last || !work_commit(j, &w))
+        if (last)
             break;
+        if (!work_commit(j, &w)) { /* the disk refused it to the end */
+            free(w.snapshot);
+            free(w.name);
+            break;
+        }
     }
     file_close(j);
     pthread_mutex_lock(&j->lock);

@@ -331,6 +331,8 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
     struct live *l = protocol != NULL ? protocol->user : NULL;
     (void)p;
     (void)n;
+    if (l == NULL)
+        return 0;
     switch ((int)reason) {
     case LWS_CALLBACK_SERVER_WRITEABLE: return on_writable(user);
     case LWS_CALLBACK_TIMER: return on_timer(user);
