@@ -515,7 +515,7 @@ static enum rc insert_row(struct outbox_store *s, enum event_lane lane, uint64_t
     size_t len = 0;
     if (frame == NULL)
         return RC_NO_MEMORY;
-    int64_t from = e[0].time_ms, to = e[0].time_ms;
+    int64_t from = e[0].time_ms, to = from;
     for (size_t i = 1; i < n; i++) {
         from = e[i].time_ms < from ? e[i].time_ms : from;
         to = e[i].time_ms > to ? e[i].time_ms : to;
