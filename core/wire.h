@@ -19,6 +19,19 @@
 #define WIRE_RANGES_MAX 64 /* settled ranges above `through` per lane */
 #define WIRE_TEXT_MAX 63
 
+/* Why a connection was closed: RFC 6455 7.4.1 below 4000, our own above; docs/protocol.md 1.4 says what a gateway does then. */
+enum wire_close {
+    WIRE_CLOSE_BYE = 1000,
+    WIRE_CLOSE_TOO_BIG = 1009,
+    WIRE_CLOSE_RESTART = 1012,
+    WIRE_CLOSE_MALFORMED = 4400,
+    WIRE_CLOSE_UNAUTHORISED = 4401,
+    WIRE_CLOSE_SILENT = 4408,
+    WIRE_CLOSE_REPLACED = 4409,
+    WIRE_CLOSE_VERSION = 4426,
+    WIRE_CLOSE_TOO_FAST = 4429,
+};
+
 enum wire_kind { WIRE_BATCH = 1, WIRE_HELLO, WIRE_WELCOME, WIRE_ACK, WIRE_ORDER, WIRE_ORDER_RESULT };
 
 struct wire_batch {

@@ -31,19 +31,6 @@ enum {
 
 enum phase { PHASE_PAUSE, PHASE_RESOLVE, PHASE_CONNECT, PHASE_HELLO, PHASE_SETTLE, PHASE_READY, PHASE_OVER };
 
-/* docs/protocol.md 1.4 */
-enum close_code {
-    CLOSE_BYE = 1000,
-    CLOSE_TOO_BIG = 1009,
-    CLOSE_RESTART = 1012,
-    CLOSE_MALFORMED = 4400,
-    CLOSE_UNAUTHORISED = 4401,
-    CLOSE_SILENT = 4408,
-    CLOSE_REPLACED = 4409,
-    CLOSE_VERSION = 4426,
-    CLOSE_TOO_FAST = 4429,
-};
-
 struct uplink {
     struct uplink_setup setup;
     struct uplink_url url;
@@ -107,10 +94,10 @@ static int64_t next_pause_ms(const struct uplink *u)
     if (cap > u->setup.retry_max_ms)
         cap = u->setup.retry_max_ms;
     switch (u->close_code) {
-    case CLOSE_UNAUTHORISED:
-    case CLOSE_VERSION: return u->setup.refused_ms / 2 + random_below(u->setup.refused_ms / 2);
-    case CLOSE_REPLACED:
-    case CLOSE_TOO_FAST: return u->setup.retry_max_ms / 6 + random_below(u->setup.retry_max_ms);
+    case WIRE_CLOSE_UNAUTHORISED:
+    case WIRE_CLOSE_VERSION: return u->setup.refused_ms / 2 + random_below(u->setup.refused_ms / 2);
+    case WIRE_CLOSE_REPLACED:
+    case WIRE_CLOSE_TOO_FAST: return u->setup.retry_max_ms / 6 + random_below(u->setup.retry_max_ms);
     default: return 20 + random_below(cap);
     }
 }
@@ -118,16 +105,16 @@ static int64_t next_pause_ms(const struct uplink *u)
 static void hint(const struct uplink *u, char *out, size_t cap)
 {
     switch (u->close_code) {
-    case CLOSE_UNAUTHORISED:
+    case WIRE_CLOSE_UNAUTHORISED:
         snprintf(out, cap, "the server does not know gateway '%s' or its secret: compare [gateway] id and secret_file with the server's fleet file", u->gateway);
         return;
-    case CLOSE_VERSION: snprintf(out, cap, "server and gateway have no protocol version in common: update the older one"); return;
-    case CLOSE_REPLACED: snprintf(out, cap, "another gateway connected with the id '%s': give each bus its own [gateway] id", u->gateway); return;
-    case CLOSE_TOO_FAST: snprintf(out, cap, "above the server's rate limit: waiting"); return;
-    case CLOSE_MALFORMED: snprintf(out, cap, "the server could not read a record: same versions on both ends?"); return;
-    case CLOSE_SILENT: snprintf(out, cap, "the server heard nothing for too long: check the mobile link"); return;
-    case CLOSE_RESTART: snprintf(out, cap, "the server restarts"); return;
-    case CLOSE_TOO_BIG: snprintf(out, cap, "sending smaller batches"); return;
+    case WIRE_CLOSE_VERSION: snprintf(out, cap, "server and gateway have no protocol version in common: update the older one"); return;
+    case WIRE_CLOSE_REPLACED: snprintf(out, cap, "another gateway connected with the id '%s': give each bus its own [gateway] id", u->gateway); return;
+    case WIRE_CLOSE_TOO_FAST: snprintf(out, cap, "above the server's rate limit: waiting"); return;
+    case WIRE_CLOSE_MALFORMED: snprintf(out, cap, "the server could not read a record: same versions on both ends?"); return;
+    case WIRE_CLOSE_SILENT: snprintf(out, cap, "the server heard nothing for too long: check the mobile link"); return;
+    case WIRE_CLOSE_RESTART: snprintf(out, cap, "the server restarts"); return;
+    case WIRE_CLOSE_TOO_BIG: snprintf(out, cap, "sending smaller batches"); return;
     default: snprintf(out, cap, "records are kept and sent later"); return;
     }
 }
@@ -192,7 +179,7 @@ static void poison(struct uplink *u)
 
 static void ended(struct uplink *u)
 {
-    if (u->close_code == CLOSE_MALFORMED || u->close_code == CLOSE_TOO_BIG)
+    if (u->close_code == WIRE_CLOSE_MALFORMED || u->close_code == WIRE_CLOSE_TOO_BIG)
         poison(u);
     if (u->ready_ms != 0 && clock_mono_ms() - u->ready_ms >= STEADY_MS)
         u->tries = 0;
@@ -304,8 +291,8 @@ static int write_goodbye(struct uplink *u)
     if (u->said_bye)
         return 0;
     u->said_bye = true;
-    buf[LWS_PRE] = CLOSE_BYE >> 8;
-    buf[LWS_PRE + 1] = CLOSE_BYE & 0xff;
+    buf[LWS_PRE] = WIRE_CLOSE_BYE >> 8;
+    buf[LWS_PRE + 1] = WIRE_CLOSE_BYE & 0xff;
     memcpy(buf + LWS_PRE + 2, "bye", 3);
     return lws_write(u->wsi, buf + LWS_PRE, 5, LWS_WRITE_CLOSE_FRAME) < 0 ? -1 : 0;
 }
@@ -375,7 +362,7 @@ static int take_welcome(struct uplink *u, const struct wire_welcome *w)
     if (u->phase != PHASE_HELLO || u->fetching)
         return u->phase == PHASE_HELLO ? 1 : -1;
     if (w->version != WIRE_VERSION) {
-        u->close_code = CLOSE_VERSION;
+        u->close_code = WIRE_CLOSE_VERSION;
         snprintf(u->close_text, sizeof u->close_text, "the server answers with protocol version %u", w->version);
         return -1;
     }
@@ -490,7 +477,7 @@ static void connection_error(struct uplink *u, struct lws *wsi, const char *text
     if (text == NULL)
         text = "no answer";
     if (status == 401 || status == 403) {
-        u->close_code = CLOSE_UNAUTHORISED;
+        u->close_code = WIRE_CLOSE_UNAUTHORISED;
         snprintf(u->close_text, sizeof u->close_text, "refused with HTTP status %u", status);
     } else if (status >= 300) {
         snprintf(u->close_text, sizeof u->close_text, "HTTP status %u instead of a websocket: is the path %s right?", status, u->url.path);

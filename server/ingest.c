@@ -14,13 +14,6 @@ enum {
     WHEEL = 64,      /* seconds; who waits longer is looked at in between */
     DOOMED_MS = 5000, /* a close frame the peer does not take */
     BURST_S = 10,
-    CLOSE_RESTART = 1012,
-    CLOSE_UNAUTHORISED = 4401,
-    CLOSE_MALFORMED = 4400,
-    CLOSE_SILENT = 4408,
-    CLOSE_REPLACED = 4409,
-    CLOSE_VERSION = 4426,
-    CLOSE_TOO_FAST = 4429,
 };
 
 /* --- who belongs where ---
@@ -202,18 +195,18 @@ static void link_close(struct ingest *in, struct link *l, uint16_t code, const c
      */
     lws_set_timer_usecs(l->wsi, 1);
     lws_callback_on_writable(l->wsi);
-    uint64_t *count = code == CLOSE_UNAUTHORISED ? &in->figures.unauthorised
-                      : code == CLOSE_MALFORMED  ? &in->figures.malformed
-                      : code == CLOSE_SILENT     ? &in->figures.silent
-                      : code == CLOSE_REPLACED   ? &in->figures.replaced
-                      : code == CLOSE_VERSION    ? &in->figures.version
-                      : code == CLOSE_TOO_FAST   ? &in->figures.too_fast
+    uint64_t *count = code == WIRE_CLOSE_UNAUTHORISED ? &in->figures.unauthorised
+                      : code == WIRE_CLOSE_MALFORMED  ? &in->figures.malformed
+                      : code == WIRE_CLOSE_SILENT     ? &in->figures.silent
+                      : code == WIRE_CLOSE_REPLACED   ? &in->figures.replaced
+                      : code == WIRE_CLOSE_VERSION    ? &in->figures.version
+                      : code == WIRE_CLOSE_TOO_FAST   ? &in->figures.too_fast
                       : code == LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE ? &in->figures.too_big
                                                                    : NULL;
     if (count != NULL)
         ++*count;
     struct log_gate *gate = l->gate != NULL ? &l->gate->complaint : &in->strangers;
-    if (code >= 4400 && code != CLOSE_REPLACED && log_gate_trouble(gate, clock_mono_ms()))
+    if (code >= 4400 && code != WIRE_CLOSE_REPLACED && log_gate_trouble(gate, clock_mono_ms()))
         log_warning("ingest", "%s: closed with %u %s%s%s (%u times)", l->gate != NULL ? l->gate->vehicle->duty->gateway : "unknown gateway", code, reason,
                     detail[0] != '\0' ? ": " : "", detail, gate->since_said);
 }
@@ -381,7 +374,7 @@ static void on_hello(struct ingest *in, struct link *l)
     const struct wire_hello *h = &in->frame.hello;
     struct gate *g = l->gate;
     if (strcmp(h->gateway, g->vehicle->duty->gateway) != 0) {
-        link_close(in, l, CLOSE_UNAUTHORISED, "unauthorised", "hello.gateway is not the one of the upgrade");
+        link_close(in, l, WIRE_CLOSE_UNAUTHORISED, "unauthorised", "hello.gateway is not the one of the upgrade");
         return;
     }
     for (unsigned i = 0; i < EVENT_LANES; i++) {
@@ -421,7 +414,7 @@ static bool take_in(struct ingest *in, struct link *l, const struct event *e, si
         }
     }
     if (journal_put(in->setup.journal, g->vehicle->duty->gateway, (enum event_lane)lane_no, in->wall_ms, frame, len, &w, &ticket) != RC_OK) {
-        link_close(in, l, CLOSE_TOO_FAST, "too fast", "the server cannot store as fast as this, keep it and come back later");
+        link_close(in, l, WIRE_CLOSE_TOO_FAST, "too fast", "the server cannot store as fast as this, keep it and come back later");
         return false;
     }
     if (ticket != lane->ticket) {
@@ -500,24 +493,24 @@ static void on_message(struct ingest *in, struct link *l, const void *p, size_t 
     l->heard_ms = now;
     l->pinged = false;
     if (!within_rate(in, l->gate, now, n)) {
-        link_close(in, l, CLOSE_TOO_FAST, "too fast", "more messages or bytes per second than allowed, wait and reconnect");
+        link_close(in, l, WIRE_CLOSE_TOO_FAST, "too fast", "more messages or bytes per second than allowed, wait and reconnect");
         return;
     }
     enum rc rc = wire_decode(p, n, &in->frame, &fault);
     if (rc == RC_UNSUPPORTED)
-        link_close(in, l, CLOSE_VERSION, "version", "this server speaks version 1");
+        link_close(in, l, WIRE_CLOSE_VERSION, "version", "this server speaks version 1");
     else if (rc != RC_OK)
-        link_close(in, l, CLOSE_MALFORMED, "malformed", fault);
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", fault);
     else if (l->state == LINK_NEW && in->frame.kind != WIRE_HELLO)
-        link_close(in, l, CLOSE_MALFORMED, "malformed", "the first message must be hello");
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "the first message must be hello");
     else if (in->frame.kind == WIRE_HELLO && l->state == LINK_READY)
-        link_close(in, l, CLOSE_MALFORMED, "malformed", "hello twice");
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "hello twice");
     else if (in->frame.kind == WIRE_HELLO)
         on_hello(in, l);
     else if (in->frame.kind == WIRE_BATCH)
         on_batch(in, l, p, n);
     else if (in->frame.kind != WIRE_ORDER_RESULT)
-        link_close(in, l, CLOSE_MALFORMED, "malformed", "only hello, batch and order_result come from a gateway");
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "only hello, batch and order_result come from a gateway");
 }
 
 /* A message in pieces: put together first. */
@@ -533,7 +526,7 @@ static void on_piece(struct ingest *in, struct link *l, const void *p, size_t n,
             cap *= 2;
         uint8_t *more = in->part_bytes + cap - l->part_cap > INGEST_PARTS_MAX ? NULL : realloc(l->part, cap);
         if (more == NULL) {
-            link_close(in, l, CLOSE_TOO_FAST, "too fast", "too many large messages at once, send smaller batches");
+            link_close(in, l, WIRE_CLOSE_TOO_FAST, "too fast", "too many large messages at once, send smaller batches");
             return;
         }
         in->part_bytes += cap - l->part_cap;
@@ -554,7 +547,7 @@ static void on_receive(struct ingest *in, struct link *l, const void *p, size_t 
         return;
     bool first = lws_is_first_fragment(l->wsi) != 0, last = lws_is_final_fragment(l->wsi) != 0;
     if (!lws_frame_is_binary(l->wsi))
-        link_close(in, l, CLOSE_MALFORMED, "malformed", "text, not binary");
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "text, not binary");
     else if (first && last)
         on_message(in, l, p, n);
     else
@@ -611,13 +604,13 @@ static void on_established(struct ingest *in, struct link *l, struct lws *wsi)
     in->checked = NULL;
     in->figures.connections++;
     if (l->gate == NULL) {
-        link_close(in, l, CLOSE_UNAUTHORISED, "unauthorised", "unknown gateway or wrong secret");
+        link_close(in, l, WIRE_CLOSE_UNAUTHORISED, "unauthorised", "unknown gateway or wrong secret");
         return;
     }
     watch_in(in, l, first_look_ms(in));
     if (l->gate->link != NULL) {
         struct link *old = l->gate->link;
-        link_close(in, old, CLOSE_REPLACED, "replaced", "the same gateway connected again");
+        link_close(in, old, WIRE_CLOSE_REPLACED, "replaced", "the same gateway connected again");
         old->gate = NULL;
     }
     l->gate->link = l;
@@ -703,9 +696,9 @@ static void look_after(struct ingest *in, struct link *l)
     }
     uint64_t idle = now - l->heard_ms;
     if (l->state == LINK_NEW && now >= l->since_ms + (uint64_t)in->setup.hello_ms) {
-        link_close(in, l, CLOSE_SILENT, "silent", "no hello in time");
+        link_close(in, l, WIRE_CLOSE_SILENT, "silent", "no hello in time");
     } else if (idle >= (uint64_t)in->setup.silent_ms) {
-        link_close(in, l, CLOSE_SILENT, "silent", "nothing heard for too long");
+        link_close(in, l, WIRE_CLOSE_SILENT, "silent", "nothing heard for too long");
     } else if (l->state == LINK_NEW) {
         watch_in(in, l, l->since_ms + first_look_ms(in) > now ? l->since_ms + first_look_ms(in) - now : 1000);
     } else if (idle >= (uint64_t)in->setup.silent_ms / 2) {
@@ -738,7 +731,7 @@ void ingest_drain(struct ingest *in)
     send_due(in);
     for (size_t i = 0; i < fleet_count(in->setup.fleet); i++)
         if (in->gate[i].link != NULL)
-            link_close(in, in->gate[i].link, CLOSE_RESTART, "restart", "");
+            link_close(in, in->gate[i].link, WIRE_CLOSE_RESTART, "restart", "");
 }
 
 void ingest_protocol(struct ingest *in, struct lws_protocols *ret_p)

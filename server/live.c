@@ -6,6 +6,7 @@
 
 #include "../core/base/clock.h"
 #include "../core/base/log.h"
+#include "../core/wire.h"
 #include "json.h"
 #include "view.h"
 
@@ -15,8 +16,6 @@ enum {
     PIECE = 32768,                /* a message leaves in fragments of this size, as the peer takes them */
     MESSAGE_MAX = 256 << 20,
     CLOSING_MAX = 5,
-    CLOSE_UNAUTHORISED = 4401,
-    CLOSE_TOO_FAST = 4429,
 };
 
 struct message { /* shared between screens */
@@ -196,7 +195,7 @@ static void queue(struct screen *s, struct message *m)
         if (log_gate_trouble(&s->live->slow, clock_mono_ms()))
             log_warning("live", "a screen does not read its findings and was closed (%u times)", s->live->slow.since_said);
         queue_drop(s);
-        screen_close(s, CLOSE_TOO_FAST, "too slow: findings unread, connect again");
+        screen_close(s, WIRE_CLOSE_TOO_FAST, "too slow: findings unread, connect again");
         return;
     }
     m->refs++;
@@ -295,7 +294,7 @@ static void on_established(struct live *l, struct screen *s, struct lws *wsi)
     l->screens++;
     if (l->checked != wsi || !l->checked_ok) {
         l->checked = NULL;
-        screen_close(s, CLOSE_UNAUTHORISED, "unauthorised: ask for a new ticket");
+        screen_close(s, WIRE_CLOSE_UNAUTHORISED, "unauthorised: ask for a new ticket");
         return;
     }
     l->checked = NULL;
