@@ -126,10 +126,9 @@ def test_power_cuts_of_the_program(place):
     server = WireServer(port, SECRET).start()
     for life in range(12):
         config = conf(place, 'bus-1', port, recording(place, 'ride%d' % life, 400, per_second=50, urgent_every=25), speed=1)
+        acked, n = server.settled[0].through(), len(server.hellos)  # nobody is connected now
         g = start(place, 'bus-1', config)
-        n = len(server.hellos)
         wait_for('hello', 10, lambda: len(server.hellos) > n)
-        acked = server.settled[0].through()
         lane = server.hellos[-1]['lanes'][0]
         assert lane.get(2, 0) > 0 or life == 0
         assert lane.get(3, 0) >= acked, 'the gateway forgot numbers'

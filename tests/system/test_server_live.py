@@ -90,10 +90,10 @@ def stalled_screens():
 
 
 def freshness_is_configuration():
-    s = Server(1, ingest__ack_ms="200", server__fresh_s="2", server__delayed_s="3", server__stale_s="4").start()
+    s = Server(1, ingest__ack_ms="200", server__fresh_s="2", server__delayed_s="5", server__stale_s="8").start()
     try:
         session = json.loads(s.get("/api/v1/session")[1])
-        assert session["freshness"] == {"fresh_ms": 2000, "delayed_ms": 3000, "stale_ms": 4000}, session
+        assert session["freshness"] == {"fresh_ms": 2000, "delayed_ms": 5000, "stale_ms": 8000}, session
         g = Gateway(s, "gw-0")
         drive(g, 1, 71.401, 5, int(time.time() * 1000))
         g.wait_acked(1)
