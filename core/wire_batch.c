@@ -290,9 +290,50 @@ static bool get_health(struct in in, struct event_health *h)
     return true;
 }
 
+/* A kind with a table: field i + 1 of the message is field i of the table. */
+static bool get_described(struct in in, struct event *e)
+{
+    size_t n = 0;
+    const struct event_field *f = event_fields(e->kind, &n);
+    for (size_t i = 0; i < n; i++)
+        if (f[i].form == EVENT_FIELD_I32 && !event_field_set(e, &f[i], EVENT_UNKNOWN))
+            return false;
+    while (in.at < in.end) {
+        uint64_t key, v;
+        struct in body;
+        if (!get_varint(&in, &key))
+            return false;
+        unsigned type = (unsigned)(key & 7);
+        uint64_t field = (key >> 3) - 1;
+        const struct event_field *one = field < n ? &f[field] : NULL;
+        if (one != NULL && one->form == EVENT_FIELD_BYTES && type == LEN) {
+            if (!get_len(&in, &body) || body.end - body.at != 16)
+                return false;
+            memcpy((char *)e + one->offset, body.at, 16);
+        } else if (one != NULL && one->form != EVENT_FIELD_BYTES && type == VARINT) {
+            if (!get_varint(&in, &v))
+                return false;
+            if (one->form == EVENT_FIELD_I32) {
+                int64_t s = unzigzag(v);
+                if (s < INT32_MIN || s > INT32_MAX || !event_field_set(e, one, from_optional((uint64_t)s)))
+                    return false;
+            } else if (!event_field_set(e, one, (int64_t)v)) {
+                return false;
+            }
+        } else if (!skip(&in, type)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool get_body(struct event *e, uint64_t field, struct in in)
 {
     uint64_t v[8] = {0};
+    if (field > EVENT_TICK) {
+        e->kind = (uint8_t)field;
+        return get_described(in, e);
+    }
     switch (field) {
     case 2:
         if (!varints(in, v, 7) || !small(v, 4, 255) || !small(v + 4, 3, INT32_MAX))
@@ -337,7 +378,7 @@ static bool get_event(struct in in, struct event *e)
             if (!get_varint(&in, &v))
                 return false;
             e->time_ms = unzigzag(v);
-        } else if (field >= 2 && field <= 6 && type == LEN) {
+        } else if (field >= 2 && field < EVENT_KINDS && field != EVENT_TICK && type == LEN) {
             if (!get_len(&in, &body) || !get_body(e, field, body))
                 return false;
         } else if (!skip(&in, type)) {
@@ -524,12 +565,26 @@ static void close_len(struct out *o, uint8_t *start)
     o->at += extra;
 }
 
+static void put_described(struct out *o, const struct event *e)
+{
+    size_t n = 0;
+    const struct event_field *f = event_fields(e->kind, &n);
+    for (unsigned i = 0; i < n; i++) {
+        int64_t v = event_field_value(e, &f[i]);
+        if (f[i].form == EVENT_FIELD_BYTES)
+            put_bytes(o, i + 1, (const char *)e + f[i].offset, 16);
+        else if (f[i].form == EVENT_FIELD_I32)
+            put_field(o, i + 1, zigzag((int64_t)to_optional((int32_t)v)));
+        else
+            put_field(o, i + 1, (uint64_t)v);
+    }
+}
+
 static void put_event(struct out *o, const struct event *e)
 {
-    static const uint8_t body_field[] = {[EVENT_COUNT] = 2, [EVENT_INPUTS] = 3, [EVENT_CAMERA] = 4, [EVENT_HEALTH] = 5, [EVENT_CLOCK] = 6};
     uint8_t *event = open_len(o, 5);
     put_field(o, 1, zigzag(e->time_ms));
-    uint8_t *body = open_len(o, body_field[e->kind]);
+    uint8_t *body = open_len(o, e->kind); /* Event's fields have the numbers of the kinds */
     switch (e->kind) {
     case EVENT_COUNT:
         put_field(o, 1, e->count.source);
@@ -559,9 +614,11 @@ static void put_event(struct out *o, const struct event *e)
         put_field(o, 3, e->health.state);
         put_field(o, 4, zigzag(e->health.code));
         break;
-    default:
+    case EVENT_CLOCK:
         put_field(o, 1, zigzag(e->clock_set.offset_ms));
         put_field(o, 2, e->clock_set.quality);
+        break;
+    default: put_described(o, e);
     }
     close_len(o, body);
     close_len(o, event);

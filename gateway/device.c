@@ -17,7 +17,7 @@
 #define PAUSE_MAX_MS  30000
 #define WATCH_MS      500   /* how often silence is looked for */
 #define QUIET_MS      60000 /* no bad frame for so long: the trouble with them is over */
-#define OUTPUTS       3     /* one place per enum driver_output_kind */
+#define OUTPUTS       DRIVER_OUT_LAST /* one place per enum driver_output_kind */
 
 struct driver_ctx {
     struct device *d;
@@ -589,7 +589,8 @@ enum rc device_output(struct device *d, const struct driver_output *out)
     pthread_mutex_lock(&d->lock);
     d->output[i] = *out;
     d->output_due[i] = true;
-    d->output_set[i] = out->kind != DRIVER_OUT_VEHICLE; /* an old position is not worth telling later */
+    /* levels are told again when the device comes back; an old position, text or picture is not worth it */
+    d->output_set[i] = out->kind == DRIVER_OUT_BUZZER || out->kind == DRIVER_OUT_LAMP || out->kind == DRIVER_OUT_SIREN;
     pthread_cond_broadcast(&d->wake);
     pthread_mutex_unlock(&d->lock);
     if (!d->has_thread)

@@ -53,10 +53,20 @@ struct driver {
     void (*close)(void *state); /* NULL and half-open states are fine */
 };
 
-enum driver_output_kind { DRIVER_OUT_BUZZER = 1, DRIVER_OUT_LAMP = 2, DRIVER_OUT_VEHICLE = 3 };
+enum driver_output_kind {
+    DRIVER_OUT_BUZZER = 1,
+    DRIVER_OUT_LAMP,
+    DRIVER_OUT_VEHICLE,
+    DRIVER_OUT_SIREN,
+    DRIVER_OUT_TEXT,     /* a line for the display or the voice unit */
+    DRIVER_OUT_SNAPSHOT, /* a camera takes a picture now */
+    DRIVER_OUT_LAST = DRIVER_OUT_SNAPSHOT,
+};
+#define DRIVER_TEXT_MAX 255 /* bytes of UTF-8 */
 struct driver_output {
     enum driver_output_kind kind;
-    bool on;               /* buzzer, lamp */
+    bool on;               /* buzzer, lamp, siren; text: say it urgently */
+    char text[DRIVER_TEXT_MAX + 1];
     struct event_fix fix;  /* vehicle: newest fix, for cameras that want the speed (1 Hz) */
     int64_t fix_ms;
 };

@@ -19,6 +19,32 @@ static void known(struct json *j, const char *name, int32_t v, double by, int de
         json_number(j, name, (double)v / by, decimals);
 }
 
+static void described(struct json *j, const struct event *e)
+{
+    size_t n = 0;
+    const struct event_field *f = event_fields(e->kind, &n);
+    char hex[33];
+    json_text(j, "kind", event_kind_word(e->kind));
+    for (size_t i = 0; i < n; i++) {
+        int64_t v = event_field_value(e, &f[i]);
+        const char *name = event_field_word(&f[i]);
+        if (f[i].form == EVENT_FIELD_BYTES) {
+            for (int k = 0; k < 16; k++)
+                snprintf(hex + 2 * k, 3, "%02x", ((const uint8_t *)e + f[i].offset)[k]);
+            json_text(j, name, hex);
+        } else if (f[i].form == EVENT_FIELD_U64) { /* a JSON number of 64 bits is no number to many readers */
+            snprintf(hex, sizeof hex, "%016llx", (unsigned long long)v);
+            json_text(j, name, hex);
+        } else if (f[i].words > 0) {
+            json_text(j, name, f[i].word[v]);
+        } else if (f[i].form == EVENT_FIELD_I32 && v == EVENT_UNKNOWN) {
+            json_none(j, name);
+        } else {
+            json_int(j, name, v);
+        }
+    }
+}
+
 static void body(struct json *j, const struct event *e)
 {
     switch (e->kind) {
@@ -62,10 +88,12 @@ static void body(struct json *j, const struct event *e)
         json_int(j, "state", e->health.state);
         json_int(j, "code", e->health.code);
         break;
-    default:
+    case EVENT_CLOCK:
         json_text(j, "kind", "clock");
         json_int(j, "offset_ms", e->clock_set.offset_ms);
         json_int(j, "quality", e->clock_set.quality);
+        break;
+    default: described(j, e);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static void fixed(struct lineproto *w, const char *key, int32_t value, int decimals)
 {
@@ -48,10 +49,9 @@ static void put_count(struct lineproto *w, const struct event_count *c)
 
 static void put_inputs(struct lineproto *w, const struct event_inputs *in)
 {
-    static const char *const name[] = {"door_front", "door_middle", "door_rear", "ignition", "parking_brake", "sos", "stop_arm", "beacon", "hazard"};
-    for (unsigned i = 0; i < sizeof name / sizeof *name; i++)
+    for (unsigned i = 0; i < EVENT_INPUTS_N; i++)
         if ((in->known >> i & 1) != 0)
-            lineproto_int(w, name[i], in->state >> i & 1);
+            lineproto_int(w, event_input_names[i], in->state >> i & 1);
 }
 
 /* The type is a tag: two alarms of one unit in the same millisecond are two points. */
@@ -72,21 +72,52 @@ static void put_camera(struct lineproto *w, const struct event_camera *c, char t
 
 static void put_health(struct lineproto *w, const struct event_health *h)
 {
-    static const char *const kind[] = {"", "gnss", "counter", "inputs", "camera", "panel", "store", "replay"};
+    static const char *const kind[] = {"", "gnss", "counter", "inputs", "camera", "panel", "store", "replay", "cards"};
     lineproto_tag(w, "device", h->name);
-    lineproto_tag(w, "kind", h->device <= EVENT_DEVICE_REPLAY ? kind[h->device] : "");
+    lineproto_tag(w, "kind", h->device <= EVENT_DEVICE_LAST ? kind[h->device] : "");
     lineproto_int(w, "state", h->state);
     lineproto_int(w, "code", h->code);
 }
 
+/* Words, doors and channels are tags: few and small. Hashes of cards stay in the journal. */
+static bool is_tag(const struct event_field *f)
+{
+    const char *name = event_field_word(f);
+    return f->words > 0 || strcmp(name, "door") == 0 || strcmp(name, "channel") == 0 || strcmp(name, "over") == 0 || strcmp(name, "unit") == 0 ||
+           strcmp(name, "lane") == 0;
+}
+
+/* Tags are kept by pointer until the first field: small numbers live in text[]. */
+static void put_described(struct lineproto *w, const struct event *e, char text[][4], size_t texts)
+{
+    size_t n = 0, at = 0;
+    const struct event_field *f = event_fields(e->kind, &n);
+    for (size_t i = 0; i < n; i++) {
+        int64_t v = event_field_value(e, &f[i]);
+        if (!is_tag(&f[i]) || (f[i].words == 0 && at == texts))
+            continue;
+        if (f[i].words > 0) {
+            lineproto_tag(w, event_field_word(&f[i]), f[i].word[v]);
+        } else {
+            snprintf(text[at], sizeof text[at], "%u", (unsigned)v & 0xff);
+            lineproto_tag(w, event_field_word(&f[i]), text[at++]);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        int64_t v = event_field_value(e, &f[i]);
+        bool secret = f[i].offset == offsetof(struct event, card.hash) && e->kind == EVENT_CARD;
+        if (!is_tag(&f[i]) && !secret && f[i].form != EVENT_FIELD_BYTES && (f[i].form != EVENT_FIELD_I32 || v != EVENT_UNKNOWN))
+            lineproto_int(w, event_field_word(&f[i]), v);
+    }
+}
+
 enum rc series_points_row(struct lineproto *w, const struct journal_row *row, const char *vehicle, const char *route)
 {
-    static const char *const name[] = {NULL, "fix", "count", "input", "camera", "health", "clock"};
     const struct event *e = row->event;
-    char type[8];
-    if (e->kind == EVENT_NONE || e->kind > EVENT_CLOCK)
+    char type[8], text[3][4];
+    if (e->kind == EVENT_NONE || e->kind == EVENT_TICK || e->kind >= EVENT_KINDS)
         return RC_INVALID;
-    lineproto_begin(w, name[e->kind]);
+    lineproto_begin(w, e->kind == EVENT_INPUTS ? "input" : event_kind_word(e->kind));
     lineproto_tag(w, "vehicle", vehicle);
     switch (e->kind) {
     case EVENT_FIX:
@@ -97,9 +128,11 @@ enum rc series_points_row(struct lineproto *w, const struct journal_row *row, co
     case EVENT_INPUTS: put_inputs(w, &e->inputs); break;
     case EVENT_CAMERA: put_camera(w, &e->camera, type); break;
     case EVENT_HEALTH: put_health(w, &e->health); break;
-    default:
+    case EVENT_CLOCK:
         lineproto_int(w, "offset_ms", e->clock_set.offset_ms);
         lineproto_int(w, "quality", e->clock_set.quality);
+        break;
+    default: put_described(w, e, text, sizeof text / sizeof *text);
     }
     lineproto_int(w, "seq", (int64_t)row->seq);
     lineproto_bool(w, "late", row->late);

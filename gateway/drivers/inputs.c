@@ -185,7 +185,7 @@ static enum rc inputs_poll(void *state, int64_t now_ms, int *ret_next_ms, char *
 static enum rc inputs_output(void *state, const struct driver_output *out, char *why, size_t cap)
 {
     struct inputs *s = state;
-    int i = out->kind == DRIVER_OUT_BUZZER ? 0 : out->kind == DRIVER_OUT_LAMP ? 1 : -1;
+    int i = out->kind == DRIVER_OUT_BUZZER ? 0 : out->kind == DRIVER_OUT_LAMP ? 1 : out->kind == DRIVER_OUT_SIREN ? 2 : -1;
     if (i < 0 || !s->map.output[i].fitted)
         return RC_OK; /* told to every device that has outputs; this one has not this one */
     s->want[i] = out->on;

@@ -10,9 +10,7 @@
 #define INSTALLED "/usr/share/schoolward/devices"
 #define COUNT_OF(a) (sizeof(a) / sizeof *(a))
 
-const char *const regmap_input_names[] = {"door_front", "door_middle", "door_rear", "ignition", "parking_brake",
-                                          "sos",        "stop_arm",    "beacon",    "hazard",   NULL};
-const char *const regmap_output_names[] = {"buzzer", "lamp", NULL};
+const char *const regmap_output_names[] = {"buzzer", "lamp", "siren", NULL};
 static const char *const order_words[] = {"ABCD", "CDAB", "BADC", "DCBA", NULL};
 static const char *const power_words[] = {"keep", "zero", NULL};
 static const char *const reset_words[] = {"never", "start", "full", NULL};
@@ -160,7 +158,7 @@ static void fill_inputs(struct conf *c, struct regmap_inputs *m, struct conf_pro
         const char *kind, *name;
         conf_section(c, i, &kind, &name);
         if (strcmp(kind, "input") == 0) {
-            int at = index_of(regmap_input_names, name);
+            int at = index_of(event_input_names, name);
             if (at < 0) {
                 conf_problem(c, i, NULL, p, "no such input: door_front, door_middle, door_rear, ignition, parking_brake, sos, stop_arm, beacon, hazard");
                 continue;

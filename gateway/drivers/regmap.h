@@ -5,6 +5,7 @@
 #ifndef SCHOOLWARD_REGMAP_H
 #define SCHOOLWARD_REGMAP_H
 
+#include "../../core/event.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,8 +13,8 @@
 #include "../../core/field.h"
 
 #define REGMAP_DOORS     4
-#define REGMAP_INPUTS    9 /* bits of enum event_input, in their order */
-#define REGMAP_OUTPUTS   2 /* buzzer, lamp */
+#define REGMAP_INPUTS    EVENT_INPUTS_N
+#define REGMAP_OUTPUTS   3 /* buzzer, lamp, siren */
 #define REGMAP_NAME_MAX  127
 #define REGMAP_MODEL_MAX 63
 
@@ -72,7 +73,6 @@ struct regmap_camera {
     int time; /* enum regmap_time */
 };
 
-extern const char *const regmap_input_names[];  /* door_front .. hazard, NULL */
 extern const char *const regmap_output_names[]; /* buzzer, lamp, NULL */
 
 /*

@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "regmap.h"
 
-#define WORDS_MAX 20
+#define WORDS_MAX 24
 
 static const char *const source_names[] = {"", "door", "camera", "attendant", "cards", NULL};
 static const char *const flag_names[] = {"reset", "doubtful", "zeroed", NULL}; /* bits 0, 1, 2 */
@@ -104,7 +103,7 @@ static bool parse_inputs(const struct words *w, struct event *e)
         if (equals == NULL || (strcmp(equals, "=0") != 0 && strcmp(equals, "=1") != 0))
             return false;
         *equals = '\0';
-        int at = index_of(regmap_input_names, w->word[i]);
+        int at = index_of(event_input_names, w->word[i]);
         if (at < 0)
             return false;
         e->inputs.known |= 1u << at;
@@ -149,6 +148,59 @@ static bool parse_health(const struct words *w, struct event *e)
     return true;
 }
 
+/* Kinds with a table: NAME=VALUE for each field, a word or a number; what is left out is 0, or unknown where it can be. */
+static bool parse_field(const struct event_field *f, const char *text, struct event *e)
+{
+    int64_t v = 0;
+    if (f->form == EVENT_FIELD_BYTES) {
+        char *at = (char *)e + f->offset;
+        if (strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
+            return false;
+        for (int i = 0; i < 16; i++) {
+            char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
+            at[i] = (char)strtoul(pair, NULL, 16);
+        }
+        return true;
+    }
+    if (f->words > 0) {
+        for (unsigned i = 0; i < f->words; i++)
+            if (f->word[i] != NULL && strcmp(f->word[i], text) == 0)
+                return event_field_set(e, f, i);
+        return false;
+    }
+    if (f->form == EVENT_FIELD_I32 && strcmp(text, "-") == 0)
+        return event_field_set(e, f, EVENT_UNKNOWN);
+    if (f->form == EVENT_FIELD_U64) {
+        char *end = NULL;
+        errno = 0;
+        unsigned long long u = strtoull(text, &end, 0);
+        return errno == 0 && end != text && *end == '\0' && text[0] != '-' && event_field_set(e, f, (int64_t)u);
+    }
+    return whole(text, INT32_MIN, UINT32_MAX, &v) && event_field_set(e, f, v);
+}
+
+static bool parse_described(const struct words *w, uint8_t kind, struct event *e)
+{
+    size_t n = 0;
+    const struct event_field *f = event_fields(kind, &n);
+    e->kind = kind;
+    for (size_t i = 0; i < n; i++)
+        if (f[i].form == EVENT_FIELD_I32 && !event_field_set(e, &f[i], EVENT_UNKNOWN))
+            return false;
+    for (size_t k = 2; k < w->n; k++) {
+        char *equals = strchr(w->word[k], '=');
+        size_t i = 0;
+        if (equals == NULL)
+            return false;
+        *equals = '\0';
+        while (i < n && strcmp(event_field_word(&f[i]), w->word[k]) != 0)
+            i++;
+        if (i == n || !parse_field(&f[i], equals + 1, e))
+            return false;
+    }
+    return true;
+}
+
 static const struct {
     const char *word, *form;
     bool (*parse)(const struct words *w, struct event *e);
@@ -159,6 +211,24 @@ static const struct {
     {"camera", "camera adas|dsm|tpms|bsd once|begin|end TYPE ALARM_ID [DEGREE SPEED_KMH MEDIA]", parse_camera},
     {"health", "health ok|silent|failed|absent CODE", parse_health},
 };
+
+static enum rc finish(bool parsed, const char *kind, const char *form, int64_t ms, struct event *e, int64_t *ret_ms, struct event *ret_e, char *why, size_t cap)
+{
+    const char *field = "";
+    if (!parsed) {
+        snprintf(why, cap, "not of the form: MS %s%s%s", kind, kind[0] != '\0' ? " " : "", form);
+        return RC_INVALID;
+    }
+    e->time_ms = 1; /* the check wants a time; the caller gives the real one */
+    if (event_check(e, &field) != RC_OK) {
+        snprintf(why, cap, "%s is out of its range: see event.h", field);
+        return RC_RANGE;
+    }
+    e->time_ms = 0;
+    *ret_ms = ms;
+    *ret_e = *e;
+    return RC_OK;
+}
 
 enum rc replay_line_parse(const char *line, int64_t *ret_ms, struct event *ret_e, char *why, size_t cap)
 {
@@ -181,24 +251,15 @@ enum rc replay_line_parse(const char *line, int64_t *ret_ms, struct event *ret_e
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct event e = {.kind = EVENT_NONE};
-        const char *field = "";
-        if (strcmp(w.word[1], kinds[i].word) != 0)
-            continue;
-        if (!kinds[i].parse(&w, &e)) {
-            snprintf(why, cap, "not of the form: MS %s", kinds[i].form);
-            return RC_INVALID;
-        }
-        e.time_ms = 1; /* the check wants a time; the caller gives the real one */
-        if (event_check(&e, &field) != RC_OK) {
-            snprintf(why, cap, "%s is out of its range: see event.h", field);
-            return RC_RANGE;
-        }
-        e.time_ms = 0;
-        *ret_ms = ms;
-        *ret_e = e;
-        return RC_OK;
+        if (strcmp(w.word[1], kinds[i].word) == 0)
+            return finish(kinds[i].parse(&w, &e), "", kinds[i].form, ms, &e, ret_ms, ret_e, why, cap);
     }
-    snprintf(why, cap, "\"%s\" is no kind of event: fix, count, inputs, camera, health", w.word[1]);
+    for (uint8_t kind = EVENT_CARD; kind < EVENT_KINDS; kind++) {
+        struct event e = {.kind = EVENT_NONE};
+        if (strcmp(w.word[1], event_kind_word(kind)) == 0)
+            return finish(parse_described(&w, kind, &e), w.word[1], "NAME=VALUE ...: see core/event.c", ms, &e, ret_ms, ret_e, why, cap);
+    }
+    snprintf(why, cap, "\"%s\" is no kind of event: fix, count, inputs, camera, health, card, tally, gap, media, gnss, reading, action", w.word[1]);
     return RC_INVALID;
 }
 
@@ -238,6 +299,28 @@ static const char *word_at(const char *const *names, size_t i)
     return "?";
 }
 
+static void put_described(struct out *o, const struct event *e)
+{
+    size_t n = 0;
+    const struct event_field *f = event_fields(e->kind, &n);
+    put(o, " %s", event_kind_word(e->kind));
+    for (size_t i = 0; i < n; i++) {
+        int64_t v = event_field_value(e, &f[i]);
+        put(o, " %s=", event_field_word(&f[i]));
+        if (f[i].form == EVENT_FIELD_BYTES)
+            for (int k = 0; k < 16; k++)
+                put(o, "%02x", ((const uint8_t *)e + f[i].offset)[k]);
+        else if (f[i].words > 0 && v < f[i].words && f[i].word[v] != NULL)
+            put(o, "%s", f[i].word[v]);
+        else if (f[i].form == EVENT_FIELD_I32 && v == EVENT_UNKNOWN)
+            put(o, "-");
+        else if (f[i].form == EVENT_FIELD_U64)
+            put(o, "%" PRIu64, (uint64_t)v);
+        else
+            put(o, "%" PRId64, v);
+    }
+}
+
 int replay_line_format(int64_t ms, const struct event *e, char *out, size_t cap)
 {
     struct out o = {out, cap, 0};
@@ -266,18 +349,26 @@ int replay_line_format(int64_t ms, const struct event *e, char *out, size_t cap)
         break;
     case EVENT_INPUTS:
         put(&o, " inputs");
-        for (unsigned i = 0; i < REGMAP_INPUTS; i++)
+        for (unsigned i = 0; i < EVENT_INPUTS_N; i++)
             if (e->inputs.known >> i & 1)
-                put(&o, " %s=%u", regmap_input_names[i], e->inputs.state >> i & 1);
+                put(&o, " %s=%u", event_input_names[i], e->inputs.state >> i & 1);
         break;
     case EVENT_CAMERA:
         put(&o, " camera %s %s %u %" PRIu32 " %u %u %u", word_at(unit_names, (size_t)(e->camera.unit - EVENT_CAMERA_ADAS)),
             word_at(phase_names, e->camera.phase), e->camera.type, e->camera.alarm_id, e->camera.degree, e->camera.speed_kmh, e->camera.media);
         break;
     case EVENT_HEALTH: put(&o, " health %s %" PRId32, word_at(state_names, e->health.state), e->health.code); break;
+    case EVENT_CARD:
+    case EVENT_TALLY:
+    case EVENT_GAP:
+    case EVENT_MEDIA:
+    case EVENT_GNSS:
+    case EVENT_READING:
+    case EVENT_ACTION: put_described(&o, e); break;
     case EVENT_NONE:
     case EVENT_CLOCK:
-    case EVENT_TICK: put(&o, " none"); break;
+    case EVENT_TICK:
+    case EVENT_KINDS: put(&o, " none"); break;
     }
     return o.n;
 }

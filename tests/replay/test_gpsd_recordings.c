@@ -245,13 +245,13 @@ static size_t play(struct recording *r, size_t n)
     uv_timer_start(&timer, tick, 50, 50);
     size_t fixes = 0;
     for (size_t i = 0; i < n; i++) {
-        char name[16];
+        char name[24];
         r[i].port = kit_free_port();
         r[i].tpv = calloc(TPV_MAX, sizeof *r[i].tpv);
         assert_true(start_gpsfake(&r[i]));
         atomic_store(&r[i].heard_ms, clock_mono_ms() + 5000); /* gpsd needs a while to know its receiver */
         assert_int_equal(pthread_create(&r[i].thread, NULL, reference, &r[i]), 0);
-        snprintf(name, sizeof name, "gps-%zu", i);
+        snprintf(name, sizeof name, "gps-%u", (unsigned)i);
         r[i].device = kit_start(k, "gpsd", name, 0, "port=%u;trust_time=receiver", r[i].port);
         kit_run_ms(k, 10);
     }
