@@ -104,7 +104,7 @@ static void assert_same(const struct event *a, const struct event *b)
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->clock, b->clock);
     switch (a->kind) {
-    case EVENT_FIX: assert_memory_equal(&a->fix, &b->fix, sizeof a->fix); break;
+    case EVENT_FIX: assert_memory_equal(&a->fix, &b->fix, offsetof(struct event_fix, mode) + 1); break; /* behind it is padding */
     case EVENT_COUNT: assert_memory_equal(&a->count, &b->count, sizeof a->count); break;
     case EVENT_INPUTS: assert_memory_equal(&a->inputs, &b->inputs, sizeof a->inputs); break;
     case EVENT_CAMERA:
