@@ -8,12 +8,12 @@
 
 #include "../core/base/clock.h"
 #include "../core/base/log.h"
+#include "cab.h"
 #include "inputs_merge.h"
 
 enum {
-    TICK_MS = 250,      /* hold times of the law are seconds; the panel has its own timer */
+    TICK_MS = 250,      /* hold times of the law are seconds; the cab has its own timer */
     SECOND_MS = 1000,   /* vehicle data to cameras, T/JSATL 12: 1 Hz */
-    REFRESH_MS = 5000,  /* outputs are told again: a device that came back may have forgotten */
     CLOCK_MS = 10000,   /* look at the system's clock */
     LOSS_MS = 10000,    /* report what the outbox could not take or gave up: first after this, then after twice as long each time */
     LOSS_LAST_MS = 3600000,
@@ -26,21 +26,15 @@ enum {
 static const int64_t epoch_ms = 1767225600000; /* 2026-01-01 */
 
 struct gateway {
-    uv_timer_t tick, panel_timer;
+    uv_timer_t tick;
     int closing;
     struct outbox *outbox;
-    struct duty_file *duty;
+    struct cab *cab;
     char id[DUTY_ID_MAX + 1], boot[40];
     struct device *device[GATEWAY_DEVICES_MAX];
     size_t devices;
 
     struct inputs_merge inputs;
-    struct bus bus;
-    struct rules_memory memory;
-    int64_t event_mono_ms; /* when the newest event was folded: ticks go on from its time */
-    struct panel panel;
-    struct panel_signal told;
-    int64_t told_ms;
 
     /* the gateway's clock: the system's, corrected by the receiver while nothing else disciplines it */
     int64_t offset_ms;
@@ -60,8 +54,6 @@ struct gateway {
     void (*on_stopped)(void *arg);
     void *stopped_arg;
 };
-
-static void judge(struct gateway *g, const struct event *e);
 
 /* --- the clock --- */
 
@@ -94,7 +86,7 @@ static void store_own(struct gateway *g, struct event e, enum event_lane lane)
     e.time_ms = now_ms(g);
     e.clock = g->quality;
     store(g, &e, lane);
-    judge(g, &e);
+    cab_event(g->cab, &e);
 }
 
 static void set_clock(struct gateway *g, int64_t offset_ms, uint8_t quality)
@@ -148,94 +140,7 @@ static void learn_time(struct gateway *g, const struct event *e)
     set_clock(g, g->offset_ms + off, EVENT_CLOCK_GNSS);
 }
 
-/* --- the panel --- */
-
-static bool has_panel(const struct gateway *g, const struct device *d)
-{
-    const struct driver *driver = device_driver(d);
-    if (driver->output == NULL || driver->kind != EVENT_DEVICE_INPUTS)
-        return false;
-    return g->panel.opt.device[0] == '\0' || strcmp(g->panel.opt.device, device_name(d)) == 0;
-}
-
-static void output(struct gateway *g, struct device *d, enum driver_output_kind kind, bool on)
-{
-    struct driver_output out = {.kind = kind, .on = on};
-    if (device_output(d, &out) != RC_OK)
-        g->figures.outputs_lost++; /* 16 wait: the line is dead, its health event says so; told again each 5 s */
-}
-
-static void on_panel_timer(uv_timer_t *t);
-
-static void show(struct gateway *g)
-{
-    int64_t now = clock_mono_ms();
-    struct panel_signal s = panel_now(&g->panel, now);
-    bool again = g->told_ms == 0 || now - g->told_ms >= REFRESH_MS;
-    for (size_t i = 0; i < g->devices; i++) {
-        if (!has_panel(g, g->device[i]))
-            continue;
-        if (again || s.buzzer != g->told.buzzer)
-            output(g, g->device[i], DRIVER_OUT_BUZZER, s.buzzer);
-        if (again || s.lamp != g->told.lamp)
-            output(g, g->device[i], DRIVER_OUT_LAMP, s.lamp);
-    }
-    if (again)
-        g->told_ms = now;
-    g->told = s;
-    if (s.next_ms == INT64_MAX)
-        uv_timer_stop(&g->panel_timer);
-    else
-        uv_timer_start(&g->panel_timer, on_panel_timer, (uint64_t)(s.next_ms > now ? s.next_ms - now : 1), 0);
-}
-
-static void on_panel_timer(uv_timer_t *t)
-{
-    show(t->data);
-}
-
-static void speak(struct gateway *g, const struct rules_finding *f)
-{
-    char line[256];
-    if ((f->to & LAW_TO_CAB) == 0)
-        return;
-    const struct law_rule_text *rule = law_rule_at(g->duty->law, (enum law_rule)f->rule, f->time_ms);
-    if (rule == NULL)
-        return;
-    panel_text(f, rule, line, sizeof line);
-    log_notice("panel", "%s %s", law_rule_word((enum law_rule)f->rule), line);
-}
-
-/* --- judging --- */
-
-static void judge(struct gateway *g, const struct event *e)
-{
-    struct rules_finding found[RULES_OUT_MAX];
-    const struct duty_set *set = g->duty != NULL ? g->duty->set : NULL;
-    const struct duty_vehicle *v = g->duty != NULL ? g->duty->vehicle : NULL;
-    bus_apply(&g->bus, set, v, e);
-    if (g->duty == NULL)
-        return;
-    size_t n = rules_step(g->duty->law, set, v, &g->bus, e, &g->memory, found);
-    int64_t now = clock_mono_ms();
-    for (size_t i = 0; i < n; i++) {
-        g->figures.findings++;
-        panel_finding(&g->panel, &found[i], now);
-        speak(g, &found[i]);
-    }
-    if (n > 0)
-        show(g);
-}
-
-static void note_inputs(struct gateway *g, const struct event_inputs *in)
-{
-    bool pressed = (in->known & in->state & EVENT_IN_SOS) != 0;
-    if ((in->known & EVENT_IN_SOS) == 0 || pressed == g->panel.sos)
-        return;
-    panel_sos(&g->panel, pressed, clock_mono_ms());
-    log_notice("panel", pressed ? "一键报警已发出 · SOS sent" : "一键报警已复位 · SOS released");
-    show(g);
-}
+/* --- what devices say --- */
 
 static void take(struct gateway *g, const struct event *e)
 {
@@ -248,10 +153,7 @@ static void take(struct gateway *g, const struct event *e)
         g->fix_ms = e->time_ms;
         g->fix_mono_ms = clock_mono_ms();
     }
-    g->event_mono_ms = clock_mono_ms();
-    judge(g, e);
-    if (e->kind == EVENT_INPUTS)
-        note_inputs(g, &e->inputs);
+    cab_event(g->cab, e);
 }
 
 /* What a device that went away said of doors and buttons holds no longer. The end of a recording is not such a device: its bus goes on as it was. */
@@ -346,12 +248,7 @@ static void on_tick(uv_timer_t *t)
 {
     struct gateway *g = t->data;
     int64_t mono = clock_mono_ms();
-    if (g->bus.time_ms != 0) {
-        /* in the time of the events, so that a recording is judged in its own day */
-        struct event e = {.kind = EVENT_TICK, .clock = g->quality, .time_ms = g->bus.time_ms + (mono - g->event_mono_ms)};
-        g->event_mono_ms = mono;
-        judge(g, &e);
-    }
+    cab_tick(g->cab, g->quality);
     if (mono - g->second_ms >= SECOND_MS) {
         g->second_ms = mono;
         tell_cameras(g, mono);
@@ -361,8 +258,6 @@ static void on_tick(uv_timer_t *t)
         look_at_clock(g);
     }
     report_losses(g, mono);
-    if (mono - g->told_ms >= REFRESH_MS)
-        show(g);
 }
 
 void gateway_trouble(struct gateway *g, const char *text)
@@ -382,10 +277,11 @@ void gateway_trouble(struct gateway *g, const char *text)
 void gateway_hello(void *arg, struct wire_hello *h)
 {
     const struct gateway *g = arg;
+    const struct duty_file *duty = cab_duty(g->cab);
     snprintf(h->boot, sizeof h->boot, "%s", g->boot);
     snprintf(h->firmware, sizeof h->firmware, "%s", SCHOOLWARD_VERSION);
-    snprintf(h->duty, sizeof h->duty, "%s", g->duty != NULL ? g->duty->duty_version : "");
-    snprintf(h->law, sizeof h->law, "%s", g->duty != NULL ? g->duty->law_version : "");
+    snprintf(h->duty, sizeof h->duty, "%s", duty != NULL ? duty->duty_version : "");
+    snprintf(h->law, sizeof h->law, "%s", duty != NULL ? duty->law_version : "");
     h->time_ms = now_ms(g);
     h->clock = g->quality;
 }
@@ -395,17 +291,14 @@ bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_
     struct gateway *g = arg;
     switch ((enum wire_order_kind)order->kind) {
     case WIRE_ORDER_TEXT:
-        log_notice("panel", "中心消息 · from the office: %s", order->text);
+        cab_order_text(g->cab, order->text);
         snprintf(message, WIRE_TEXT_MAX + 1, "shown");
         return true;
     case WIRE_ORDER_BUZZER:
-        for (size_t i = 0; i < g->devices; i++)
-            if (has_panel(g, g->device[i]) && device_state(g->device[i]) == EVENT_DEVICE_OK) {
-                panel_order(&g->panel, order->buzzer_ms, clock_mono_ms());
-                show(g);
-                snprintf(message, WIRE_TEXT_MAX + 1, "buzzer told");
-                return true;
-            }
+        if (cab_order_buzzer(g->cab, order->buzzer_ms)) {
+            snprintf(message, WIRE_TEXT_MAX + 1, "buzzer told");
+            return true;
+        }
         snprintf(message, WIRE_TEXT_MAX + 1, "no buzzer answers");
         return false;
     case WIRE_ORDER_LOCATE:
@@ -428,25 +321,33 @@ enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gat
     struct gateway *g = calloc(1, sizeof *g);
     if (g == NULL)
         return RC_NO_MEMORY;
+    enum rc rc = cab_start(loop, s->panel, &g->cab);
+    if (rc != RC_OK) {
+        free(g);
+        return rc;
+    }
     snprintf(g->id, sizeof g->id, "%s", s->id);
     snprintf(g->boot, sizeof g->boot, "%016" PRIx64, (uint64_t)uv_hrtime() ^ ((uint64_t)clock_wall_ms() << 20));
-    g->panel.opt = *s->panel;
     g->ntp = system_clock_synced();
     g->quality = g->ntp ? EVENT_CLOCK_NTP : clock_wall_ms() >= epoch_ms ? EVENT_CLOCK_SYSTEM : EVENT_CLOCK_NONE;
     g->clock_ms = clock_mono_ms();
     uv_timer_init(loop, &g->tick);
-    uv_timer_init(loop, &g->panel_timer);
-    g->tick.data = g->panel_timer.data = g;
+    g->tick.data = g;
     uv_timer_start(&g->tick, on_tick, TICK_MS, TICK_MS);
     *ret_g = g;
     return RC_OK;
 }
 
-static void on_closed(uv_handle_t *h)
+static void on_part_stopped(void *arg)
 {
-    struct gateway *g = h->data;
+    struct gateway *g = arg;
     if (--g->closing == 0 && g->on_stopped != NULL)
         g->on_stopped(g->stopped_arg);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    on_part_stopped(h->data);
 }
 
 void gateway_stop(struct gateway *g, void (*on_stopped)(void *arg), void *arg)
@@ -455,14 +356,14 @@ void gateway_stop(struct gateway *g, void (*on_stopped)(void *arg), void *arg)
     g->stopped_arg = arg;
     g->closing = 2;
     uv_close((uv_handle_t *)&g->tick, on_closed);
-    uv_close((uv_handle_t *)&g->panel_timer, on_closed);
+    cab_stop(g->cab, on_part_stopped, g);
 }
 
 void gateway_free(struct gateway *g)
 {
     if (g == NULL)
         return;
-    duty_file_free(g->duty);
+    cab_free(g->cab);
     free(g);
 }
 
@@ -473,29 +374,27 @@ void gateway_set_outbox(struct gateway *g, struct outbox *o)
 
 void gateway_set_duty(struct gateway *g, struct duty_file *d)
 {
-    duty_file_free(g->duty);
-    g->duty = d;
-    g->memory = (struct rules_memory){0};
-    g->bus.route_ms = 0; /* an index into the old set */
-    g->bus.route = 0;
-    panel_reset(&g->panel);
-    show(g);
+    cab_set_duty(g->cab, d);
 }
 
 void gateway_attach(struct gateway *g, struct device *d)
 {
     if (g->devices < GATEWAY_DEVICES_MAX)
         g->device[g->devices++] = d;
-    if (has_panel(g, d))
-        g->told_ms = 0; /* tell it at the next tick */
+    cab_attach(g->cab, d);
 }
 
 void gateway_detach_all(struct gateway *g)
 {
     g->devices = 0;
+    cab_detach_all(g->cab);
 }
 
 void gateway_figures(const struct gateway *g, struct gateway_figures *ret_f)
 {
+    struct cab_figures c;
+    cab_figures(g->cab, &c);
     *ret_f = g->figures;
+    ret_f->findings = c.findings;
+    ret_f->outputs_lost += c.outputs_lost;
 }

@@ -1,18 +1,17 @@
 /*
- * gateway - the heart of the program on the bus: takes the events of all devices, gives them their time and lane, hands them to the outbox, judges them
- * by the local law and lets the panel speak, all within the same pass of the loop. Knows no hardware, no socket, no file.
+ * gateway - the heart of the program on the bus: takes the events of all devices, gives them their time and lane, hands them to the outbox and to
+ * the cab (cab.h), all within the same pass of the loop. Knows no hardware, no socket, no file.
  */
 #ifndef SCHOOLWARD_GATEWAY_H
 #define SCHOOLWARD_GATEWAY_H
 
 #include <uv.h>
 
-#include "device.h"
-#include "duty_file.h"
+#include "cab.h"
 #include "outbox.h"
 #include "panel.h"
 
-#define GATEWAY_DEVICES_MAX 16
+#define GATEWAY_DEVICES_MAX CAB_DEVICES_MAX
 
 struct gateway;
 

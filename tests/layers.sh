@@ -23,6 +23,7 @@ RANKS = [
     (r'gateway/device\.[ch]$', 13),
     (r'gateway/(outbox|panel|duty_file|inputs_merge)[a-z_]*\.[ch]$', 13),
     (r'gateway/uplink[a-z_]*\.[ch]$', 14),
+    (r'gateway/cab[a-z_]*\.[ch]$', 14),
     (r'gateway/gateway\.[ch]$', 15),
     (r'gateway/config\.[ch]$', 16),
     (r'gateway/.*\.[ch]$', 17),
