@@ -254,10 +254,10 @@ enum rc replay_line_parse(const char *line, int64_t *ret_ms, struct event *ret_e
         if (strcmp(w.word[1], kinds[i].word) == 0)
             return finish(kinds[i].parse(&w, &e), "", kinds[i].form, ms, &e, ret_ms, ret_e, why, cap);
     }
-    for (uint8_t kind = EVENT_CARD; kind < EVENT_KINDS; kind++) {
+    for (int kind = EVENT_CARD; kind < EVENT_KINDS; kind++) {
         struct event e = {.kind = EVENT_NONE};
-        if (strcmp(w.word[1], event_kind_word(kind)) == 0)
-            return finish(parse_described(&w, kind, &e), w.word[1], "NAME=VALUE ...: see core/event.c", ms, &e, ret_ms, ret_e, why, cap);
+        if (strcmp(w.word[1], event_kind_word((uint8_t)kind)) == 0)
+            return finish(parse_described(&w, (uint8_t)kind, &e), w.word[1], "NAME=VALUE ...: see core/event.c", ms, &e, ret_ms, ret_e, why, cap);
     }
     snprintf(why, cap, "\"%s\" is no kind of event: fix, count, inputs, camera, health, card, tally, gap, media, gnss, reading, action", w.word[1]);
     return RC_INVALID;
