@@ -191,8 +191,8 @@ static const char *described_fault(const struct event *e)
             return f[i].name;
     }
     const struct event_tally *t = &e->tally;
-    if (e->kind == EVENT_TALLY && !(t->low <= t->best && t->best <= t->high))
-        return "tally.low"; /* all three unknown, or in order */
+    if (e->kind == EVENT_TALLY && (t->low > t->best || t->best > t->high || (t->low == EVENT_UNKNOWN) != (t->high == EVENT_UNKNOWN)))
+        return "tally.low"; /* in order, or all three unknown: EVENT_UNKNOWN is below every number */
     if (e->kind == EVENT_GAP && e->gap.from_seq > e->gap.to_seq)
         return "gap.from_seq";
     return NULL;
