@@ -1,282 +1,1059 @@
 /*
- * One recording per driver: recordings/DRIVER.in through the real driver on a real line (pty, TCP, file), against recordings/DRIVER.expect, the
- * events in order as replay_line.h writes them, without their times. A driver without a recording fails the last test.
+ * Plays every recordings/DRIVER/NAME.in into the real driver and compares what it hands up with NAME.expect. The host of drivers (driver.h) and the
+ * line (port.h) are this program's: time is simulated, so an hour of silence costs nothing. Each recording runs in a process of its own.
+ *
+ *   test_driver_recordings [PART OF A NAME ...]      only those
+ *   SCHOOLWARD_RECORDINGS=write ...                  write the .expect files instead of comparing: then read the difference and commit it
  */
-#include "../unit/gateway/devices_kit.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <unistd.h>
 
+#include "recording.h"
+
+#include "core/base/clock.h"
+#include "gateway/driver.h"
 #include "gateway/drivers/replay_line.h"
+#include "gateway/port.h"
 
-#define LINES_MAX 200
+#define AT_ONCE    12 /* most of them wait for a time-out of libmodbus */
+#define CASES_MAX  4000
+#define CASE_S     60
+#define SENT_MAX   65536
+#define TEXT_MAX   (1 << 20)
+#define LOST_MS    1000
+#define ON_MAX     32
+#define LATER_MAX  64
+#define SLAVES_MAX 4
 
-struct line {
-    int64_t ms;
-    char text[1000];
+struct slave {
+    uint8_t address;
+    uint16_t word[65536];
+    uint8_t bit[65536], word_there[65536], bit_there[65536];
 };
 
-static struct line *read_recording(const char *driver, size_t *ret_n)
+/* The one line and the one driver of this process. */
+static struct {
+    struct recording rec;
+    char dir[64];
+    char text[TEXT_MAX]; /* what came out */
+    size_t text_n;
+    bool failed;
+
+    bool frozen;
+    int64_t now_ms;               /* frozen */
+    atomic_int_least64_t skip_ms; /* otherwise: simulated minus real */
+    int64_t base_ms;
+
+    const struct driver *driver;
+    void *options, *state, *kept;
+    bool open;
+    int driver_fd;
+    int64_t poll_at_ms, open_at_ms;
+    struct event said;
+    struct {
+        const char *what;
+        unsigned n;
+    } count[8], result[16];
+
+    pthread_mutex_t lock; /* of the line and the text, where a slave answers in a thread of its own */
+    bool gone;
+    int fd, listener;
+    uint16_t tcp_port;
+    uint8_t sent[SENT_MAX];
+    size_t sent_n, sent_at, match_at;
+    struct {
+        const struct step *step;
+        bool silent;
+    } on[ON_MAX];
+    size_t ons;
+    struct {
+        int64_t at_ms;
+        const struct step *step;
+    } later[LATER_MAX];
+    size_t laters;
+
+    struct slave *slave[SLAVES_MAX];
+    bool mbap;
+    const struct step *reply[256];
+    size_t reply_at, reply_n;
+    pthread_t thread;
+    atomic_bool stop;
+} w = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1, .listener = -1, .driver_fd = -1};
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
 {
-    char path[600], text[1200];
-    snprintf(path, sizeof path, "%.400s/tests/replay/recordings/%s.in", getenv("SCHOOLWARD_SOURCE") != NULL ? getenv("SCHOOLWARD_SOURCE") : ".", driver);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        fail_msg("%s: no recording", path);
-    struct line *l = calloc(LINES_MAX, sizeof *l);
-    size_t n = 0;
-    while (fgets(text, sizeof text, f) != NULL && n < LINES_MAX) {
-        int used = 0;
-        long long ms = 0;
-        if (text[0] == '#' || sscanf(text, "%lld %n", &ms, &used) != 1)
-            continue;
-        text[strcspn(text, "\r\n")] = '\0';
-        l[n].ms = ms;
-        snprintf(l[n++].text, sizeof l[0].text, "%.999s", text + used);
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(w.text + w.text_n, sizeof w.text - w.text_n, format, ap);
+    va_end(ap);
+    if (n > 0 && w.text_n + (size_t)n < sizeof w.text)
+        w.text_n += (size_t)n;
+}
+
+static void fail(unsigned line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void fail(unsigned line, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    printf("%s:%u: ", w.rec.path, line);
+    vprintf(format, ap);
+    va_end(ap);
+    printf("\n");
+    w.failed = true;
+}
+
+/* --- time --- */
+
+static int64_t real_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t mono(void *arg)
+{
+    (void)arg;
+    return w.frozen ? 1000000 + w.now_ms : real_ms() + atomic_load(&w.skip_ms);
+}
+
+static int64_t now(void)
+{
+    return mono(NULL) - w.base_ms;
+}
+
+static int64_t wall(void *arg)
+{
+    (void)arg;
+    return w.rec.wall_ms + now();
+}
+
+static void advance(int64_t to_ms)
+{
+    int64_t by = to_ms - now();
+    if (by <= 0)
+        return;
+    if (w.frozen)
+        w.now_ms += by;
+    else
+        atomic_fetch_add(&w.skip_ms, by);
+}
+
+/* --- the driver's world (driver.h) --- */
+
+struct driver_ctx {
+    int unused;
+};
+static struct driver_ctx the_ctx;
+
+void driver_emit(struct driver_ctx *ctx, const struct event *e)
+{
+    (void)ctx;
+    char line[REPLAY_LINE_MAX];
+    const char *field = "";
+    struct event whole = *e;
+    if (whole.time_ms == 0)
+        whole.time_ms = wall(NULL);
+    if (e->kind == EVENT_HEALTH) { /* said again is not news; device.c fills in the name and the kind */
+        if (w.said.health.state == e->health.state && w.said.health.code == e->health.code)
+            return;
+        w.said = *e;
+        snprintf(whole.health.name, sizeof whole.health.name, "x");
+        whole.health.device = (uint8_t)w.driver->kind;
     }
-    fclose(f);
-    *ret_n = n;
-    return l;
+    if (event_check(&whole, &field) != RC_OK)
+        fail(0, "an event's %s is out of its range", field);
+    replay_line_format(0, e, line, sizeof line);
+    pthread_mutex_lock(&w.lock);
+    if (e->time_ms != 0)
+        say("@%lld ", (long long)e->time_ms);
+    say("%s\n", line + 2);
+    pthread_mutex_unlock(&w.lock);
 }
 
-/* Health of line and silence is device.c's and not part of a recording; what the device says of itself is. */
-static bool counts(const struct event *e)
+const char *driver_name(const struct driver_ctx *ctx)
 {
-    return e->kind != EVENT_HEALTH || e->health.code > 255;
+    (void)ctx;
+    return "x";
 }
 
-static void compare(const struct kit *k, const char *driver)
+void driver_count(struct driver_ctx *ctx, const char *what, unsigned n)
 {
-    char path[600], want[300], got[300];
-    snprintf(path, sizeof path, "%.400s/tests/replay/recordings/%s.expect", getenv("SCHOOLWARD_SOURCE") != NULL ? getenv("SCHOOLWARD_SOURCE") : ".", driver);
-    FILE *f = fopen(path, "re");
-    assert_non_null(f);
-    size_t i = 0, differences = 0, n = 0;
-    for (;;) {
-        while (i < k->n && !counts(&k->got[i].e))
-            i++;
-        bool more = fgets(want, sizeof want, f) != NULL;
-        if (!more && i >= k->n)
-            break;
-        want[more ? strcspn(want, "\n") : 0] = '\0';
-        got[0] = '\0';
-        if (i < k->n)
-            replay_line_format(0, &k->got[i++].e, got, sizeof got);
-        const char *words = got[0] != '\0' ? got + 2 : "";
-        n++;
-        if (strcmp(words, want) != 0) {
-            differences++;
-            printf("%s event %zu\n  expected: %s\n  was:      %s\n", driver, n, want, words);
+    (void)ctx;
+    for (size_t i = 0; i < sizeof w.count / sizeof *w.count; i++) {
+        if (w.count[i].what == NULL)
+            w.count[i].what = what;
+        if (strcmp(w.count[i].what, what) == 0) {
+            w.count[i].n += n;
+            return;
         }
     }
-    fclose(f);
-    printf("%s: %zu events\n", driver, n);
-    assert_int_equal(differences, 0);
+    fail(0, "%s: a ninth counter", what);
 }
 
-/* Feed the lines at their times from the loop. */
-struct feed {
-    struct kit *k;
-    struct line *line;
-    size_t n, at;
-    int64_t began_ms;
-    void (*take)(struct feed *f, const char *text);
+void *driver_keep(struct driver_ctx *ctx, size_t size)
+{
+    (void)ctx;
+    if (w.kept == NULL)
+        w.kept = calloc(1, size);
+    return w.kept;
+}
+
+int64_t driver_wall_ms(const struct driver_ctx *ctx)
+{
+    (void)ctx;
+    return clock_wall_ms();
+}
+
+int64_t driver_mono_ms(const struct driver_ctx *ctx)
+{
+    (void)ctx;
+    return clock_mono_ms();
+}
+
+bool driver_stopping(const struct driver_ctx *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+/* --- the line (port.h): one end of a pair of sockets, whose bytes are there at once --- */
+
+struct port {
     int fd;
-    struct kit_slave *slave;
-    uv_timer_t timer;
+    enum port_kind kind;
 };
 
-static void feed_tick(uv_timer_t *t)
+const char *const port_parity_words[] = {"none", "even", "odd", NULL};
+
+static void hang_up(void)
 {
-    struct feed *f = t->data;
-    while (f->at < f->n && clock_mono_ms() - f->began_ms >= f->line[f->at].ms)
-        f->take(f, f->line[f->at++].text);
+    pthread_mutex_lock(&w.lock);
+    if (w.fd >= 0)
+        close(w.fd);
+    w.fd = -1;
+    pthread_mutex_unlock(&w.lock);
 }
 
-static bool fed(struct kit *k, void *arg)
+enum rc port_open(const struct port_setup *s, struct port **ret_p, char *why, size_t cap)
 {
-    (void)k;
-    const struct feed *f = arg;
-    return f->at == f->n;
+    if (w.gone) {
+        snprintf(why, cap, "%s is not there", s->path);
+        return RC_NOT_FOUND;
+    }
+    int pair[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+        return RC_IO;
+    struct port *p = calloc(1, sizeof *p);
+    *p = (struct port){.fd = pair[0], .kind = strncmp(s->path, "tcp", 3) == 0 ? PORT_TCP : PORT_SERIAL};
+    if (w.rec.tcp) { /* the driver only looks whether anybody is there */
+        close(pair[1]);
+    } else {
+        hang_up();
+        pthread_mutex_lock(&w.lock);
+        w.fd = pair[1];
+        pthread_mutex_unlock(&w.lock);
+    }
+    *ret_p = p;
+    return RC_OK;
 }
 
-static void run_feed(struct feed *f, unsigned after_ms)
+void port_close(struct port *p)
 {
-    f->timer.data = f;
-    f->began_ms = clock_mono_ms();
-    uv_timer_init(&f->k->loop, &f->timer);
-    uv_timer_start(&f->timer, feed_tick, 0, 5);
-    assert_true(kit_until(f->k, fed, f, 30000));
-    kit_run_ms(f->k, after_ms);
-    uv_close((uv_handle_t *)&f->timer, NULL);
+    if (p == NULL)
+        return;
+    close(p->fd);
+    free(p);
 }
 
-static void take_register(struct feed *f, const char *text)
+int port_fd(const struct port *p)
 {
-    unsigned addr = 0, value = 0;
-    assert_int_equal(sscanf(text, "%u %u", &addr, &value), 2);
-    atomic_store(&f->slave->words[addr], (uint16_t)(value >> 16));
-    atomic_store(&f->slave->words[addr + 1], (uint16_t)value);
+    return p->fd;
 }
 
-static void take_bit(struct feed *f, const char *text)
+int port_data_fd(const struct port *p)
 {
-    unsigned addr = 0, value = 0;
-    assert_int_equal(sscanf(text, "%u %u", &addr, &value), 2);
-    atomic_store(&f->slave->bits[addr], (uint8_t)value);
+    return p->fd;
 }
 
-static void take_bytes(struct feed *f, const char *text)
+enum port_kind port_kind(const struct port *p)
 {
-    uint8_t bytes[500];
-    size_t n = 0;
-    while (n < sizeof bytes && sscanf(text + 2 * n, "%2hhx", &bytes[n]) == 1)
-        n++;
-    kit_put(f->fd, bytes, n);
+    return p->kind;
 }
 
-static void take_text(struct feed *f, const char *text)
+enum rc port_read(struct port *p, void *buf, size_t cap, size_t *ret_n)
 {
-    char line[1002];
-    int n = snprintf(line, sizeof line, "%s\n", text);
-    kit_put(f->fd, line, (size_t)n);
+    ssize_t n = read(p->fd, buf, cap);
+    if (n < 0)
+        return errno == EAGAIN ? RC_AGAIN : RC_IO;
+    if (n == 0)
+        return RC_END;
+    *ret_n = (size_t)n;
+    return RC_OK;
 }
 
-static void modbus_recording(const char *driver, const char *options, void (*take)(struct feed *, const char *), unsigned after_ms)
+enum rc port_write(struct port *p, const void *buf, size_t n)
 {
-    char name[64];
-    struct kit_slave slave = {.address = 1};
-    struct kit_wire wire = {.fd = kit_pty(name), .slave = {&slave}, .slaves = 1};
-    struct feed f = {.k = kit_new(), .slave = &slave, .take = take};
-    f.line = read_recording(driver, &f.n);
-    while (f.at < f.n && f.line[f.at].ms == 0) /* what is there at the first reading */
-        take(&f, f.line[f.at++].text);
-    kit_wire_start(&wire);
-    kit_start(f.k, driver, "x", 0, "port=%s;%s", name, options);
-    run_feed(&f, after_ms);
-    compare(f.k, driver);
-    kit_free(f.k);
-    kit_wire_stop(&wire);
-    close(wire.fd);
-    free(f.line);
+    ssize_t done = send(p->fd, buf, n, MSG_NOSIGNAL);
+    return done == (ssize_t)n ? RC_OK : done < 0 && errno == EAGAIN ? RC_AGAIN : RC_IO;
 }
 
-static void counter(void **state)
+enum rc port_ready(struct port *p, int timeout_ms)
 {
-    (void)state;
-    modbus_recording("counter", "poll_ms=500;timeout_ms=400;report_s=3600", take_register, 1200);
+    (void)p, (void)timeout_ms;
+    return RC_OK;
 }
 
-static void inputs(void **state)
+size_t port_drain(struct port *p)
 {
-    (void)state;
-    modbus_recording("inputs", "poll_ms=50;timeout_ms=400;report_s=3600", take_bit, 500);
+    uint8_t buf[4096];
+    size_t all = 0;
+    for (ssize_t n; (n = read(p->fd, buf, sizeof buf)) > 0;)
+        all += (size_t)n;
+    return all;
 }
 
-static void camera(void **state)
+/* --- what the device does --- */
+
+static void device_writes(const uint8_t *p, size_t n)
 {
-    (void)state;
-    char name[64];
-    struct feed f = {.k = kit_new(), .take = take_bytes, .fd = kit_pty(name)};
-    f.line = read_recording("camera", &f.n);
-    kit_start(f.k, "camera", "x", 0, "port=%s;unit=0x65", name);
-    kit_run_ms(f.k, 100);
-    run_feed(&f, 300);
-    compare(f.k, "camera");
-    kit_free(f.k);
-    close(f.fd);
-    free(f.line);
+    pthread_mutex_lock(&w.lock);
+    int fd = w.fd;
+    pthread_mutex_unlock(&w.lock);
+    while (fd >= 0 && n > 0) {
+        ssize_t done = send(fd, p, n, MSG_NOSIGNAL);
+        if (done <= 0)
+            return;
+        p += done;
+        n -= (size_t)done;
+    }
 }
 
-static void gpsd(void **state)
+static void keep_sent(const uint8_t *p, size_t n)
 {
-    (void)state;
-    uint16_t port = 0;
-    int listener = kit_listen(&port);
-    struct feed f = {.k = kit_new(), .take = take_text, .fd = -1};
-    f.line = read_recording("gpsd", &f.n);
-    fcntl(listener, F_SETFL, O_NONBLOCK);
-    kit_start(f.k, "gpsd", "x", 0, "port=%u;device=/dev/gps0;trust_time=receiver", port);
-    /* the driver looks first whether anybody answers, then libgps connects: the conversation is the connection that asks for it */
-    char watch[200] = "";
-    for (int i = 0; i < 200 && strstr(watch, "WATCH") == NULL; i++) {
-        kit_run_ms(f.k, 10);
-        int fd = accept(listener, NULL, NULL);
-        if (fd >= 0) {
-            if (f.fd >= 0)
-                close(f.fd);
-            f.fd = fd;
-            fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (w.sent_n + n > SENT_MAX) { /* the recording does not ask for it: forget the older half */
+        size_t drop = w.sent_n / 2;
+        memmove(w.sent, w.sent + drop, w.sent_n - drop);
+        w.sent_n -= drop;
+        w.sent_at -= w.sent_at < drop ? w.sent_at : drop;
+        w.match_at -= w.match_at < drop ? w.match_at : drop;
+    }
+    memcpy(w.sent + w.sent_n, p, n);
+    w.sent_n += n;
+}
+
+/* What we sent is held against the device's rules; of two that begin alike the longer one counts. */
+static void match_rules(void)
+{
+    while (w.match_at < w.sent_n) {
+        const struct step *best = NULL;
+        bool maybe = false;
+        for (size_t i = 0; i < w.ons; i++) {
+            const struct step *s = w.on[i].step;
+            size_t have = w.sent_n - w.match_at, n = s->n < have ? s->n : have;
+            if (memcmp(s->bytes, w.sent + w.match_at, n) != 0)
+                continue;
+            if (n < s->n)
+                maybe = true;
+            else if (best == NULL || s->n > best->n)
+                best = s;
         }
-        if (f.fd >= 0 && read(f.fd, watch, sizeof watch - 1) <= 0)
-            watch[0] = '\0';
+        if (best == NULL && maybe)
+            return;
+        w.match_at += best != NULL ? best->n : 1;
+        if (best != NULL && best->answer_n > 0 && w.laters < LATER_MAX) {
+            w.later[w.laters].at_ms = now() + best->delay_ms;
+            w.later[w.laters++].step = best;
+        }
     }
-    assert_non_null(strstr(watch, "WATCH"));
-    run_feed(&f, 1500);
-    compare(f.k, "gpsd");
-    assert_int_equal(kit_figure(f.k->device[0], "bad_lines"), 1);
-    kit_free(f.k);
-    close(f.fd);
-    close(listener);
-    free(f.line);
 }
 
-static void replay(void **state)
+static bool take_sent(void)
 {
-    (void)state;
-    struct kit *k = kit_new();
+    uint8_t buf[4096];
+    ssize_t n = w.fd >= 0 ? recv(w.fd, buf, sizeof buf, MSG_DONTWAIT) : -1;
+    if (n <= 0)
+        return false;
+    keep_sent(buf, (size_t)n);
+    match_rules();
+    return true;
+}
+
+static uint16_t crc16(const uint8_t *p, size_t n)
+{
+    uint16_t crc = 0xffff;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= p[i];
+        for (int b = 0; b < 8; b++)
+            crc = (uint16_t)(crc & 1 ? crc >> 1 ^ 0xa001 : crc >> 1);
+    }
+    return crc;
+}
+
+/* The answer of a slave's memory to a PDU; 0 = no such slave. An address no step has set gives exception 2, as a real map's holes do. */
+static size_t slave_answer(uint8_t unit, const uint8_t *q, uint8_t *out)
+{
+    struct slave *s = NULL;
+    for (size_t i = 0; i < w.rec.slaves; i++)
+        if (w.slave[i]->address == unit)
+            s = w.slave[i];
+    if (s == NULL)
+        return 0;
+    unsigned at = (unsigned)(q[1] << 8 | q[2]), n = (unsigned)(q[3] << 8 | q[4]);
+    size_t len = 0;
+    out[len++] = q[0];
+    bool good = q[0] >= 1 && q[0] <= 6 && (q[0] >= 5 || (n >= 1 && n <= (q[0] <= 2 ? 2000u : 125u) && at + n <= 65536));
+    for (unsigned i = 0; good && q[0] <= 4 && i < n; i++)
+        good = q[0] <= 2 ? s->bit_there[at + i] : s->word_there[at + i];
+    if (!good) {
+        out[0] |= 0x80;
+        out[len++] = 2;
+    } else if (q[0] <= 2) {
+        out[len++] = (uint8_t)((n + 7) / 8);
+        memset(out + len, 0, (n + 7) / 8);
+        for (unsigned i = 0; i < n; i++)
+            out[len + i / 8] |= (uint8_t)(s->bit[at + i] << i % 8);
+        len += (n + 7) / 8;
+    } else if (q[0] <= 4) {
+        out[len++] = (uint8_t)(2 * n);
+        for (unsigned i = 0; i < n; i++) {
+            out[len++] = (uint8_t)(s->word[at + i] >> 8);
+            out[len++] = (uint8_t)s->word[at + i];
+        }
+    } else {
+        if (q[0] == 5)
+            say("coil %u %d\n", at, n != 0);
+        else
+            say("register %u %u\n", at, n);
+        if (q[0] == 5)
+            s->bit[at] = n != 0;
+        else
+            s->word[at] = (uint16_t)n;
+        memcpy(out + len, q + 1, 4);
+        len += 4;
+    }
+    return len;
+}
+
+/* A whole request is there: what the recording says of it, or the memory's answer. */
+static void serve(const uint8_t *q, size_t n)
+{
+    uint8_t out[300];
+    size_t len = 0;
+    const struct step *reply = NULL;
+    pthread_mutex_lock(&w.lock);
+    keep_sent(q, n);
+    if (w.reply_at < w.reply_n) {
+        reply = w.reply[w.reply_at++];
+    } else if (w.mbap) {
+        memcpy(out, q, 7);
+        len = slave_answer(q[6], q + 7, out + 7);
+        out[4] = (uint8_t)((len + 1) >> 8);
+        out[5] = (uint8_t)(len + 1);
+        len += len > 0 ? 7 : 0;
+    } else {
+        out[0] = q[0];
+        len = slave_answer(q[0], q + 1, out + 1);
+        len += len > 0;
+        uint16_t crc = crc16(out, len);
+        if (len > 0) {
+            out[len++] = (uint8_t)crc;
+            out[len++] = (uint8_t)(crc >> 8);
+        }
+    }
+    pthread_mutex_unlock(&w.lock);
+    if (reply != NULL && reply->delay_ms > 0)
+        usleep((unsigned)reply->delay_ms * 1000);
+    device_writes(reply != NULL ? reply->bytes : out, reply != NULL ? reply->n : len);
+}
+
+static void *slave_main(void *arg)
+{
+    uint8_t q[300];
+    size_t have = 0;
+    while (!atomic_load(&w.stop)) {
+        pthread_mutex_lock(&w.lock);
+        struct pollfd f = {.fd = w.fd, .events = POLLIN};
+        pthread_mutex_unlock(&w.lock);
+        int there = poll(&f, 1, 10);
+        pthread_mutex_lock(&w.lock);
+        ssize_t n = there > 0 && w.fd == f.fd ? recv(w.fd, q + have, sizeof q - have, MSG_DONTWAIT) : 0;
+        pthread_mutex_unlock(&w.lock);
+        if (n <= 0) {
+            if (there > 0)
+                usleep(1000); /* hung up and not yet open again */
+            have = 0;
+            continue;
+        }
+        have += (size_t)n;
+        size_t whole = w.mbap ? 12 : 8; /* functions 1 to 6 */
+        if (have >= whole) {
+            if (w.mbap || crc16(q, 6) == (uint16_t)(q[6] | q[7] << 8))
+                serve(q, whole);
+            have = 0;
+        }
+    }
+    return arg;
+}
+
+/* --- the driver's host --- */
+
+static void note_result(enum rc rc)
+{
+    w.result[rc < 16 ? (int)rc : 0].n++;
+}
+
+static void close_driver(void)
+{
+    if (w.state != NULL)
+        w.driver->close(w.state);
+    w.state = NULL;
+    w.open = false;
+    w.driver_fd = -1;
+}
+
+static bool settle(enum rc rc)
+{
+    if (rc == RC_OK || rc == RC_AGAIN)
+        return true;
+    if (rc == RC_IO || rc == RC_END || rc == RC_NOT_FOUND || rc == RC_DENIED || rc == RC_NO_MEMORY) {
+        pthread_mutex_lock(&w.lock);
+        say("lost\n");
+        pthread_mutex_unlock(&w.lock);
+        close_driver();
+        w.open_at_ms = now() + LOST_MS;
+        return false;
+    }
+    note_result(rc);
+    return true;
+}
+
+static void accept_line(void)
+{
+    for (int fd; w.listener >= 0 && (fd = accept4(w.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;) {
+        hang_up();
+        w.fd = fd;
+    }
+}
+
+static void try_open(void)
+{
+    char why[256] = "";
+    enum rc rc = w.driver->open(&the_ctx, w.options, &w.state, &w.driver_fd, why, sizeof why);
+    accept_line();
+    if (rc != RC_OK) {
+        if (getenv("KIT_DEBUG") != NULL)
+            printf("open: %s\n", why);
+        w.driver->close(w.state);
+        w.state = NULL;
+        w.open_at_ms = now() + LOST_MS;
+        return;
+    }
+    w.open = true;
+    w.poll_at_ms = now();
+}
+
+/* Everything that can happen at this moment happens. */
+static void pump(void)
+{
+    for (int i = 0; i < 2000; i++) {
+        bool more = w.driver->threaded ? false : take_sent();
+        struct pollfd f = {.fd = w.driver_fd, .events = POLLIN | POLLRDHUP};
+        if (w.open && w.driver_fd >= 0 && !w.driver->threaded && poll(&f, 1, 0) > 0) {
+            char why[256] = "";
+            enum rc rc = w.driver->input(w.state, why, sizeof why);
+            if (getenv("KIT_DEBUG") != NULL)
+                printf("%lld input: %s %s\n", (long long)now(), rc_text(rc), why);
+            if (rc == RC_AGAIN && (f.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0)
+                rc = RC_END;
+            settle(rc);
+            more = true;
+        }
+        if (!more)
+            return;
+    }
+    fail(0, "the driver does not come to rest: it would spin");
+}
+
+static void run_poll(void)
+{
+    char why[256] = "";
+    int next_ms = 1000;
+    enum rc rc = w.driver->poll(w.state, mono(NULL), &next_ms, why, sizeof why);
+    if (getenv("KIT_DEBUG") != NULL && rc != RC_OK && rc != RC_AGAIN)
+        printf("%lld poll: %s %s\n", (long long)now(), rc_text(rc), why);
+    w.poll_at_ms = now() + (next_ms > 0 ? next_ms : w.frozen ? 1 : 0);
+    settle(rc);
+}
+
+static void set_output(const struct step *s)
+{
+    struct driver_output out = {.on = false};
+    char why[256] = "", word[16] = "";
+    int used = 0;
+    const char *rest = s->text;
+    sscanf(rest, "%15s %n", word, &used);
+    rest += used;
+    static const char *const kinds[] = {"", "buzzer", "lamp", "vehicle", "siren", "text", "snapshot"};
+    for (size_t i = 1; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(word, kinds[i]) == 0)
+            out.kind = (enum driver_output_kind)i;
+    if (strcmp(word, "urgent") == 0) {
+        out.kind = DRIVER_OUT_TEXT;
+        out.on = true;
+    }
+    if (out.kind == DRIVER_OUT_TEXT)
+        snprintf(out.text, sizeof out.text, "%s", rest);
+    else if (out.kind == DRIVER_OUT_VEHICLE) {
+        char line[300];
+        struct event e = {.kind = EVENT_FIX};
+        int64_t ms;
+        snprintf(line, sizeof line, "0 fix %.250s", rest);
+        if (replay_line_parse(line, &ms, &e, why, sizeof why) != RC_OK)
+            fail(s->line, "%s", why);
+        out.fix = e.fix;
+        out.fix_ms = wall(NULL);
+    } else {
+        out.on = atoi(rest) != 0;
+    }
+    if (out.kind == 0 || w.driver->output == NULL) {
+        fail(s->line, "no such output");
+        return;
+    }
+    if (w.open)
+        settle(w.driver->output(w.state, &out, why, sizeof why));
+}
+
+static void hex(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n && i < 200; i++)
+        printf("%02X", p[i]);
+    printf("%s\n", n > 200 ? "..." : "");
+}
+
+static void check_sent(const struct step *s)
+{
+    pthread_mutex_lock(&w.lock);
+    const uint8_t *from = w.sent + w.sent_at, *found = NULL;
+    size_t have = w.sent_n - w.sent_at;
+    if (s->kind == STEP_SENT_LATER)
+        found = memmem(from, have, s->bytes, s->n);
+    else if (have >= s->n && memcmp(from, s->bytes, s->n) == 0)
+        found = from;
+    if (found == NULL) {
+        fail(s->line, "we had not sent this; since the last such line we sent:");
+        hex(from, have);
+    } else {
+        w.sent_at = (size_t)(found - w.sent) + s->n;
+    }
+    pthread_mutex_unlock(&w.lock);
+}
+
+static void set_memory(const struct step *s)
+{
+    pthread_mutex_lock(&w.lock);
+    for (size_t i = 0; i < w.rec.slaves; i++) {
+        struct slave *v = w.slave[i];
+        for (size_t k = 0; v->address == s->slave && k < s->n / 2 && s->address + k < 65536; k++) {
+            uint16_t value = (uint16_t)(s->bytes[2 * k] << 8 | s->bytes[2 * k + 1]);
+            if (s->kind == STEP_WORD) {
+                v->word[s->address + k] = value;
+                v->word_there[s->address + k] = 1;
+            } else {
+                v->bit[s->address + k] = value != 0;
+                v->bit_there[s->address + k] = 1;
+            }
+        }
+    }
+    pthread_mutex_unlock(&w.lock);
+}
+
+static void set_rule(const struct step *s)
+{
+    size_t i = 0;
+    while (i < w.ons && (w.on[i].step->n != s->n || memcmp(w.on[i].step->bytes, s->bytes, s->n) != 0))
+        i++;
+    if (i == ON_MAX) {
+        fail(s->line, "more than %d rules", ON_MAX);
+        return;
+    }
+    w.on[i].step = s;
+    w.ons += i == w.ons;
+}
+
+static void take_step(const struct step *s)
+{
+    switch (s->kind) {
+    case STEP_BYTES: device_writes(s->bytes, s->n); break;
+    case STEP_SENT:
+    case STEP_SENT_LATER: check_sent(s); break;
+    case STEP_ON: set_rule(s); break;
+    case STEP_HANGUP:
+        w.gone = true;
+        hang_up();
+        break;
+    case STEP_BACK: w.gone = false; break;
+    case STEP_POWER: /* ours: all memory is gone, files stay */
+        close_driver();
+        free(w.kept);
+        w.kept = NULL;
+        w.open_at_ms = now();
+        break;
+    case STEP_OUT: set_output(s); break;
+    case STEP_WORD:
+    case STEP_BIT: set_memory(s); break;
+    case STEP_REPLY:
+        pthread_mutex_lock(&w.lock);
+        if (w.reply_n < sizeof w.reply / sizeof *w.reply)
+            w.reply[w.reply_n++] = s;
+        pthread_mutex_unlock(&w.lock);
+        break;
+    }
+}
+
+static int64_t next_due(size_t at)
+{
+    int64_t next = INT64_MAX;
+    if (at < w.rec.steps)
+        next = w.rec.step[at].ms;
+    for (size_t i = 0; i < w.laters; i++)
+        next = w.later[i].at_ms < next ? w.later[i].at_ms : next;
+    if (w.open && w.driver->poll != NULL && w.poll_at_ms < next)
+        next = w.poll_at_ms;
+    if (!w.open && w.open_at_ms < next)
+        next = w.open_at_ms;
+    return next;
+}
+
+static void play(void)
+{
+    size_t at = 0;
+    while (at < w.rec.steps && w.rec.step[at].ms == 0 &&
+           (w.rec.step[at].kind == STEP_WORD || w.rec.step[at].kind == STEP_BIT || w.rec.step[at].kind == STEP_ON))
+        take_step(&w.rec.step[at++]); /* what the device is like before anybody asks it */
+    for (;;) {
+        int64_t next = next_due(at);
+        if (next > w.rec.end_ms && at == w.rec.steps)
+            return;
+        advance(next);
+        if (!w.open && now() >= w.open_at_ms)
+            try_open();
+        pump();
+        for (size_t i = 0; i < w.laters;) {
+            if (w.later[i].at_ms > now()) {
+                i++;
+                continue;
+            }
+            const struct step *s = w.later[i].step;
+            memmove(&w.later[i], &w.later[i + 1], (--w.laters - i) * sizeof w.later[0]);
+            device_writes(s->answer, s->answer_n);
+            pump();
+        }
+        while (at < w.rec.steps && w.rec.step[at].ms <= now()) {
+            take_step(&w.rec.step[at++]);
+            pump();
+        }
+        if (w.open && w.driver->poll != NULL && now() >= w.poll_at_ms)
+            run_poll();
+        pump();
+    }
+}
+
+/* --- one recording --- */
+
+static void set_option(char *assignment)
+{
+    char why[256] = "", value[600] = "";
+    char *equals = strchr(assignment, '=');
+    if (equals == NULL) {
+        fail(0, "option without a value: %s", assignment);
+        return;
+    }
+    *equals = '\0';
+    size_t n = 0;
+    const char *source = getenv("SCHOOLWARD_SOURCE") != NULL ? getenv("SCHOOLWARD_SOURCE") : ".";
+    for (const char *s = equals + 1; *s != '\0' && n + 1 < sizeof value; s++) {
+        if (strncmp(s, "$DIR", 4) == 0) {
+            n += (size_t)snprintf(value + n, sizeof value - n, "%s", w.dir);
+            s += 3;
+        } else if (strncmp(s, "$SOURCE", 7) == 0) {
+            n += (size_t)snprintf(value + n, sizeof value - n, "%.400s", source);
+            s += 6;
+        } else if (strncmp(s, "$PORT", 5) == 0) {
+            n += (size_t)snprintf(value + n, sizeof value - n, "%u", w.tcp_port);
+            s += 4;
+        } else {
+            value[n++] = *s;
+            value[n] = '\0';
+        }
+    }
+    const struct field *f = field_find(w.driver->options, w.driver->options_n, recording_trim(assignment));
+    if (f == NULL || field_set(f, w.options, recording_trim(value), why, sizeof why) != RC_OK)
+        fail(0, "option %s: %s", assignment, f == NULL ? "there is none" : why);
+}
+
+static bool prepare(void)
+{
+    char why[256] = "";
+    w.driver = driver_find(w.rec.driver);
+    if (w.driver == NULL) {
+        fail(0, "no driver %s", w.rec.driver);
+        return false;
+    }
+    snprintf(w.dir, sizeof w.dir, "/tmp/schoolward-recording-XXXXXX");
+    if (mkdtemp(w.dir) == NULL)
+        return false;
+    for (size_t i = 0; i < w.rec.files; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", w.dir, w.rec.file[i].name);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0 || write(fd, w.rec.file[i].bytes, w.rec.file[i].n) != (ssize_t)w.rec.file[i].n)
+            fail(0, "%s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+    }
+    if (w.rec.tcp) {
+        w.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        for (unsigned i = 0; i < 3000 && w.tcp_port == 0; i++) {
+            uint16_t port = (uint16_t)(12000 + (unsigned)(getpid() * 37 + (int)i * 7) % 18000);
+            a.sin_port = htons(port);
+            if (bind(w.listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(w.listener, 8) == 0)
+                w.tcp_port = port;
+        }
+    }
+    w.options = calloc(1, w.driver->options_size);
+    if (field_defaults(w.driver->options, w.driver->options_n, w.options) != RC_OK)
+        fail(0, "the driver's defaults do not fit its own table");
+    const struct field *port = field_find(w.driver->options, w.driver->options_n, "port");
+    if (port != NULL && port->kind == FIELD_TEXT && field_set(port, w.options, "/dev/line", why, sizeof why) != RC_OK)
+        fail(0, "port: %s", why);
+    char options[900], *save = NULL;
+    memcpy(options, w.rec.options, sizeof options);
+    for (char *t = strtok_r(options, ";", &save); t != NULL; t = strtok_r(NULL, ";", &save))
+        set_option(t);
+    if (!w.failed && w.driver->check != NULL && w.driver->check(w.options, why, sizeof why) != RC_OK)
+        fail(0, "%s", why);
+    w.mbap = strstr(w.rec.options, "port=tcp") != NULL && strstr(w.rec.options, "framing=rtu") == NULL;
+    for (size_t i = 0; i < w.rec.slaves; i++) {
+        w.slave[i] = calloc(1, sizeof **w.slave);
+        w.slave[i]->address = (uint8_t)w.rec.slave[i];
+    }
+    return !w.failed;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st, (void)flag, (void)ftw;
+    return remove(path);
+}
+
+static void finish_text(void)
+{
+    for (size_t i = 0; i < sizeof w.count / sizeof *w.count && w.count[i].what != NULL; i++)
+        say("= %s %u\n", w.count[i].what, w.count[i].n);
+    for (int i = 0; i < 16; i++)
+        if (w.result[i].n > 0)
+            say("= result %s %u\n", i == RC_INVALID ? "invalid" : i == RC_TIMEOUT ? "timeout" : rc_text((enum rc)i), w.result[i].n);
+}
+
+static void compare(void)
+{
+    char path[600], *want = calloc(1, TEXT_MAX);
+    snprintf(path, sizeof path, "%.*s.expect", (int)strlen(w.rec.path) - 3, w.rec.path);
+    const char *mode = getenv("SCHOOLWARD_RECORDINGS");
+    bool write_it = mode != NULL && strcmp(mode, "write") == 0;
+    FILE *f = fopen(path, write_it ? "we" : "re");
+    if (f == NULL) {
+        fail(0, "%s: %s (SCHOOLWARD_RECORDINGS=write writes it)", path, strerror(errno));
+    } else if (write_it) {
+        fwrite(w.text, 1, w.text_n, f);
+    } else {
+        size_t n = fread(want, 1, TEXT_MAX - 1, f);
+        want[n] = '\0';
+    }
+    if (f != NULL)
+        fclose(f);
+    if (f == NULL || write_it || strcmp(want, w.text) == 0) {
+        free(want);
+        return;
+    }
+    fail(0, "differs from %s", path);
+    unsigned number = 1;
+    for (char *a = want, *b = w.text; *a != '\0' || *b != '\0'; number++) {
+        size_t na = strcspn(a, "\n"), nb = strcspn(b, "\n");
+        if (na != nb || memcmp(a, b, na) != 0)
+            printf("  %u expected: %.*s\n  %u was:      %.*s\n", number, (int)na, a, number, (int)nb, b);
+        a += na + (a[na] == '\n');
+        b += nb + (b[nb] == '\n');
+    }
+    free(want);
+}
+
+static int run_case(const char *path)
+{
+    char why[200];
+    alarm(CASE_S);
+    if (!recording_read(path, &w.rec, why, sizeof why)) {
+        snprintf(w.rec.path, sizeof w.rec.path, "%s", path);
+        fail(0, "%s", why);
+        return 1;
+    }
+    if (prepare()) {
+        w.said.health.state = EVENT_DEVICE_OK;
+        w.frozen = !w.driver->threaded;
+        clock_set_source(wall, mono, NULL);
+        w.base_ms = mono(NULL);
+        if (!w.frozen)
+            pthread_create(&w.thread, NULL, slave_main, NULL);
+        play();
+        finish_text();
+        close_driver();
+        if (!w.frozen) {
+            atomic_store(&w.stop, true);
+            pthread_join(w.thread, NULL);
+        }
+        if (!w.failed)
+            compare();
+    }
+    nftw(w.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    hang_up();
+    free(w.options);
+    free(w.kept);
+    for (size_t i = 0; i < w.rec.slaves; i++)
+        free(w.slave[i]);
+    recording_free(&w.rec);
+    return w.failed;
+}
+
+/* --- all of them --- */
+
+struct job {
+    char path[512];
+    pid_t pid;
+    int out;
+};
+static struct job job[CASES_MAX];
+static size_t jobs;
+
+static int find_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st, (void)ftw;
+    size_t n = strlen(path);
+    if (flag == FTW_F && n > 3 && strcmp(path + n - 3, ".in") == 0 && jobs < CASES_MAX)
+        snprintf(job[jobs++].path, sizeof job[0].path, "%s", path);
+    return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct job *)a)->path, ((const struct job *)b)->path);
+}
+
+static void start(struct job *j)
+{
+    j->out = memfd_create("out", MFD_CLOEXEC);
+    fflush(stdout);
+    j->pid = fork();
+    if (j->pid != 0)
+        return;
+    dup2(j->out, STDOUT_FILENO);
+    dup2(j->out, STDERR_FILENO);
+    int status = run_case(j->path);
+    fflush(stdout);
+    exit(status); /* the leak checker runs here */
+}
+
+static bool tell(struct job *j, int status)
+{
+    char buf[4096];
+    lseek(j->out, 0, SEEK_SET);
+    for (ssize_t n; (n = read(j->out, buf, sizeof buf)) > 0;)
+        fwrite(buf, 1, (size_t)n, stdout);
+    close(j->out);
+    bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!good && !(WIFEXITED(status) && WEXITSTATUS(status) == 1))
+        printf("%s: ended by signal %d, status %d\n", j->path, WTERMSIG(status), WEXITSTATUS(status));
+    return good;
+}
+
+static size_t run_all(void)
+{
+    size_t bad = 0, started = 0, running = 0;
+    while (started < jobs || running > 0) {
+        for (; started < jobs && running < AT_ONCE; started++, running++)
+            start(&job[started]);
+        int status = 0;
+        pid_t pid = wait(&status);
+        for (size_t i = 0; i < started; i++)
+            if (job[i].pid == pid)
+                bad += !tell(&job[i], status);
+        running--;
+    }
+    return bad;
+}
+
+/* How many there are and what they rest on; a driver without any fails. */
+static size_t count_all(bool whole)
+{
+    size_t real = 0, derived = 0, missing = 0, n[32] = {0};
+    for (size_t i = 0; i < jobs; i++) {
+        struct recording r;
+        char why[200];
+        if (recording_read(job[i].path, &r, why, sizeof why)) {
+            real += r.real;
+            derived += r.derived;
+            for (size_t d = 0; driver_all[d] != NULL; d++)
+                n[d] += strcmp(driver_all[d]->name, r.driver) == 0;
+        }
+        recording_free(&r);
+    }
+    for (size_t d = 0; driver_all[d] != NULL; d++) {
+        printf("%s%s %zu", d > 0 ? ", " : "", driver_all[d]->name, n[d]);
+        missing += n[d] == 0 && whole;
+    }
+    printf("\n%zu recordings: %zu real, %zu derived, %zu written by us; %zu drivers without one\n", jobs, real, derived, jobs - real - derived,
+           missing);
+    return missing;
+}
+
+int main(int argc, char **argv)
+{
     const char *root = getenv("SCHOOLWARD_SOURCE") != NULL ? getenv("SCHOOLWARD_SOURCE") : ".";
-    struct device *d = kit_start(k, "replay", "x", 0, "file=%.400s/tests/replay/recordings/replay.in;speed=1", root);
-    int64_t began = clock_mono_ms();
-    struct kit_want last = {.d = d, .kind = EVENT_INPUTS, .count = 2};
-    assert_true(kit_until(k, kit_seen, &last, 3000));
-    assert_in_range(clock_mono_ms() - began, 40, 2000); /* it keeps the times of the recording */
-    kit_run_ms(k, 100);
-    compare(k, "replay");
-    assert_int_equal(kit_figure(d, "bad_lines"), 1);
-    kit_free(k);
-}
-
-/* What is written is read again as the same event. */
-static void lines_round_trip(void **state)
-{
-    (void)state;
-    static const char *const lines[] = {
-        "1000 fix -31.2304167 121.4737000 8.330 92.50 0.9 12 3 -4.5", "0 fix - - - - - 0 1",        "5 count camera 0 - - 33 80 doubtful",
-        "1795390245000 count door 3 1 2 - 0 reset doubtful zeroed",   "7 inputs sos=1 hazard=0", "9 camera bsd end 255 4294967295 10 255 255", "9 health silent -3"};
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        struct event e;
-        int64_t ms = 0;
-        char why[200], again[300];
-        assert_int_equal(replay_line_parse(lines[i], &ms, &e, why, sizeof why), RC_OK);
-        replay_line_format(ms, &e, again, sizeof again);
-        assert_string_equal(again, lines[i]);
-    }
-    static const char *const wrong[] = {"x fix", "1", "1 fix 1 2", "1 fix 91 0 0 0 0 0 3", "1 count roof 0 1 2 - 5", "1 inputs sos=2", "1 inputs roof=1", "1 camera dsm twice 1 1", "1 health well 0", "-1 inputs"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct event e;
-        int64_t ms = 0;
-        char why[200] = "";
-        enum rc rc = replay_line_parse(wrong[i], &ms, &e, why, sizeof why);
-        assert_true(rc == RC_INVALID || rc == RC_RANGE);
-        assert_true(why[0] != '\0');
-    }
-}
-
-static void every_driver_has_one(void **state)
-{
-    (void)state;
-    for (size_t i = 0; driver_all[i] != NULL; i++) {
-        size_t n = 0;
-        free(read_recording(driver_all[i]->name, &n));
-        assert_true(n > 0);
-    }
-}
-
-int main(void)
-{
-    kit_devices_folder();
+    char path[1024];
     signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_round_trip), cmocka_unit_test(replay), cmocka_unit_test(inputs), cmocka_unit_test(counter),
-        cmocka_unit_test(camera),           cmocka_unit_test(gpsd),   cmocka_unit_test(every_driver_has_one),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(path, sizeof path, "%.900s/firmware-config/devices", root);
+    setenv("SCHOOLWARD_DEVICES", path, 1);
+    snprintf(path, sizeof path, "%.900s/tests/replay/recordings", root);
+    nftw(path, find_one, 8, FTW_PHYS);
+    size_t kept = 0;
+    for (size_t i = 0; i < jobs; i++) {
+        bool wanted = argc < 2;
+        for (int a = 1; a < argc; a++)
+            wanted |= strstr(job[i].path, argv[a]) != NULL;
+        if (wanted)
+            job[kept++] = job[i];
+    }
+    jobs = kept;
+    qsort(job, jobs, sizeof *job, by_path);
+    int64_t began = real_ms();
+    size_t bad = run_all();
+    size_t missing = count_all(argc < 2);
+    printf("%zu failed, %lld ms\n", bad, (long long)(real_ms() - began));
+    return bad > 0 || missing > 0 || jobs == 0 ? 1 : 0;
 }
