@@ -17,6 +17,7 @@
 #define STOPS_MAX      500
 #define RUNS_MAX       500
 #define WINDOWS_MAX    256
+#define CARDS_MAX      250
 #define TIME_MAX_MS    4102444800000LL /* 2100 */
 #define STOP_OFFSET_M  200.0
 #define SECONDS_OF_DAY 86400
@@ -24,7 +25,8 @@
 const char *const duty_road_words[] = {"unknown",       "expressway",     "urban_expressway", "city_no_line", "rural_no_line",
                                        "city_one_lane", "rural_one_lane", "city_multi",       "rural_multi",  NULL}; /* by enum duty_road */
 const char *const duty_hazard_words[] = {"sharp_bend", "steep", "narrow_road", "narrow_bridge", "rail_crossing", "cliff", "water", NULL}; /* by bit */
-static const char *const size_words[] = {"large", "medium", "small", NULL}; /* enum duty_size less 1 */
+static const char *const size_words[] = {"large", "medium", "small", NULL};               /* enum duty_size less 1 */
+static const char *const card_words[] = {"pupil", "attendant", "driver", "patrol", NULL}; /* enum event_card_kind less 1 */
 static const char *const reason_words[] = {"traffic_control", "works", "disaster", "weather", "accident", NULL};
 const char *const duty_weather_words[] = {"ice_mud", "low_visibility", NULL}; /* enum duty_weather less 1 */
 
@@ -380,10 +382,61 @@ static bool read_secret(struct jdoc *d, const struct jdoc_at *at, uint8_t out[32
     return true;
 }
 
+static int by_hash(const void *a, const void *b)
+{
+    const struct duty_card *x = a, *y = b;
+    return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+static bool read_hash(struct jdoc *d, const struct jdoc_at *at, uint64_t *ret_hash)
+{
+    char hex[17] = "";
+    if (!jdoc_text(d, at, "hash", true, 16, 16, hex))
+        return false;
+    *ret_hash = 0;
+    for (int i = 0; i < 16; i++) {
+        int digit = hex_digit(hex[i]);
+        if (digit < 0) {
+            struct jdoc_at member = {at, "hash", 0, NULL};
+            return jdoc_fail(d, &member, RC_INVALID, "is not hexadecimal: give the keyed hash of the card as 16 hex digits, never its number");
+        }
+        *ret_hash = *ret_hash << 4 | (uint64_t)digit;
+    }
+    return true;
+}
+
+static bool read_roster(struct jdoc *d, const struct jdoc_at *at, struct duty_vehicle *v)
+{
+    static const char *const known[] = {"hash", "kind", NULL};
+    struct jdoc_at list;
+    size_t n = 0;
+    jdoc_opt(at, "roster", &list);
+    if (list.value == NULL)
+        return true;
+    if (!jdoc_list(d, &list, 0, CARDS_MAX, &n) || !ROOM(d, n, &v->card))
+        return false;
+    for (; v->cards < n; v->cards++) {
+        struct duty_card *c = &v->card[v->cards];
+        struct jdoc_at item;
+        int kind = 0;
+        jdoc_item(&list, v->cards, &item);
+        if (!jdoc_members(d, &item, known) || !read_hash(d, &item, &c->hash) || !jdoc_word(d, &item, "kind", true, card_words, &kind))
+            return false;
+        c->kind = (uint8_t)(kind + 1);
+        v->staff_cards = (uint16_t)(v->staff_cards + (c->kind == EVENT_CARD_ATTENDANT));
+    }
+    if (n > 1)
+        qsort(v->card, n, sizeof *v->card, by_hash);
+    for (size_t i = 1; i < n; i++)
+        if (v->card[i].hash == v->card[i - 1].hash)
+            return jdoc_fail(d, &list, RC_INVALID, "has a hash twice: every card belongs to one person");
+    return true;
+}
+
 static bool read_vehicle(struct jdoc *d, const struct jdoc_at *at, const struct name *route, size_t routes, struct duty_vehicle *v)
 {
-    static const char *const known[] = {"id",    "plate",           "gateway", "secret_sha256", "rated", "size",
-                                        "staff", "staff_uncounted", "routes",  "permits",       NULL};
+    static const char *const known[] = {"id",     "plate",   "gateway", "secret_sha256",    "rated", "size", "staff", "staff_uncounted",
+                                        "routes", "permits", "roster",  "front_seat_staff", NULL};
     int64_t staff = 0, uncounted = 0;
     int size = -1;
     if (!jdoc_members(d, at, known) || !jdoc_id(d, at, "id", DUTY_ID_MAX, v->id) || !jdoc_text(d, at, "plate", true, 1, DUTY_PLATE_MAX, v->plate) ||
@@ -394,7 +447,11 @@ static bool read_vehicle(struct jdoc *d, const struct jdoc_at *at, const struct 
     v->size = (enum duty_size)(size + 1);
     v->staff = (int)staff;
     v->staff_uncounted = (int)uncounted;
-    return read_assignments(d, at, route, routes, v) && read_permits(d, at, v);
+    struct jdoc_at front;
+    jdoc_opt(at, "front_seat_staff", &front);
+    if (front.value != NULL && !jdoc_bool(d, at, "front_seat_staff", &v->front_seat_staff))
+        return false;
+    return read_assignments(d, at, route, routes, v) && read_permits(d, at, v) && read_roster(d, at, v);
 }
 
 /* ---- the document ---- */
@@ -524,6 +581,7 @@ void duty_free(struct duty_set *s)
     for (size_t i = 0; i < s->vehicles; i++) {
         free(s->vehicle[i].assignment);
         free(s->vehicle[i].permit);
+        free(s->vehicle[i].card);
     }
     free(s->route);
     free(s->vehicle);
@@ -598,6 +656,21 @@ const struct duty_permit *duty_permit_at(const struct duty_vehicle *v, int64_t t
         if (time_ms >= v->permit[i].from_ms && time_ms < v->permit[i].to_ms)
             return &v->permit[i];
     return NULL;
+}
+
+uint8_t duty_card_kind(const struct duty_vehicle *v, uint64_t hash)
+{
+    size_t lo = 0, hi = v->cards;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (v->card[mid].hash == hash)
+            return v->card[mid].kind;
+        if (v->card[mid].hash < hash)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return EVENT_CARD_UNKNOWN;
 }
 
 const struct duty_order *duty_order_at(const struct duty_set *s, enum duty_weather kind, int64_t time_ms)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event.h"
 #include "geo.h"
 #include "rc.h"
 
@@ -91,6 +92,11 @@ struct duty_permit { /* a logged deviation permit (R617 art. 30(2): traffic cont
     char reason[DUTY_ID_MAX + 1]; /* one of: traffic_control works disaster weather accident */
 };
 
+struct duty_card { /* a card of this bus's roster */
+    uint64_t hash; /* of its number under the fleet's key (event_card.hash) */
+    uint8_t kind;  /* enum event_card_kind, never unknown */
+};
+
 struct duty_vehicle {
     char id[DUTY_ID_MAX + 1];
     char plate[DUTY_PLATE_MAX + 1];
@@ -105,6 +111,10 @@ struct duty_vehicle {
     size_t assignments;
     struct duty_permit *permit;
     size_t permits;
+    struct duty_card *card; /* by hash, rising; none twice */
+    uint32_t cards;
+    uint16_t staff_cards;  /* of them those of attendants: 0 = who looks after the pupils cannot be told */
+    bool front_seat_staff; /* the seat beside the driver is the attendant's: nobody is judged for sitting there */
 };
 
 enum duty_weather { DUTY_WEATHER_ICE_MUD = 1, DUTY_WEATHER_LOW_VISIBILITY = 2 };
@@ -142,6 +152,8 @@ const struct duty_route *duty_route_at(const struct duty_set *s, const struct du
 const struct duty_segment *duty_segment_at(const struct duty_route *r, double along_m);
 
 const struct duty_permit *duty_permit_at(const struct duty_vehicle *v, int64_t time_ms);
+/* What kind of card this is for this vehicle, enum event_card_kind; EVENT_CARD_UNKNOWN: not on its roster. O(log cards). */
+uint8_t duty_card_kind(const struct duty_vehicle *v, uint64_t hash);
 /* Of several in force the strictest: the one with the shortest visibility stated. */
 const struct duty_order *duty_order_at(const struct duty_set *s, enum duty_weather kind, int64_t time_ms);
 

@@ -24,6 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (v->assignment[k].route >= s->routes || duty_route_at(s, v, v->assignment[k].from_ms) != &s->route[v->assignment[k].route])
                 abort();
         (void)duty_permit_at(v, 1000);
+        for (size_t k = 0; k < v->cards; k++)
+            if (duty_card_kind(v, v->card[k].hash) != v->card[k].kind || v->card[k].kind == EVENT_CARD_UNKNOWN)
+                abort();
     }
     for (size_t i = 0; i < s->routes; i++) {
         const struct duty_route *r = &s->route[i];

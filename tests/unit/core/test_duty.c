@@ -104,6 +104,39 @@ static void test_documented_example(void **state)
     duty_free(s);
 }
 
+static void test_roster(void **state)
+{
+    (void)state;
+    struct duty_set *s =
+        must_read(DOC(ROUTE, "{" BUS ",\"routes\":[],\"front_seat_staff\":true,\"roster\":["
+                             "{\"hash\":\"ffffffffffffffff\",\"kind\":\"driver\"},{\"hash\":\"00000000000000a1\",\"kind\":\"pupil\"},"
+                             "{\"hash\":\"80000000000000A2\",\"kind\":\"attendant\"},{\"hash\":\"0000000000000000\",\"kind\":\"patrol\"}]}"));
+    const struct duty_vehicle *v = &s->vehicle[0];
+    assert_int_equal(v->cards, 4);
+    assert_int_equal(v->staff_cards, 1);
+    assert_true(v->front_seat_staff);
+    assert_int_equal(duty_card_kind(v, 0xa1), EVENT_CARD_PUPIL);
+    assert_int_equal(duty_card_kind(v, 0x80000000000000a2), EVENT_CARD_ATTENDANT);
+    assert_int_equal(duty_card_kind(v, UINT64_MAX), EVENT_CARD_DRIVER);
+    assert_int_equal(duty_card_kind(v, 0), EVENT_CARD_PATROL);
+    assert_int_equal(duty_card_kind(v, 0xa0), EVENT_CARD_UNKNOWN);
+    duty_free(s);
+    s = must_read(DOC("", "{" BUS ",\"routes\":[],\"roster\":[]}"));
+    assert_int_equal(duty_card_kind(&s->vehicle[0], 0), EVENT_CARD_UNKNOWN);
+    assert_false(s->vehicle[0].front_seat_staff);
+    duty_free(s);
+#define CARD(h) "{\"hash\":\"" h "\",\"kind\":\"pupil\"}"
+    refused(DOC("", "{" BUS ",\"routes\":[],\"roster\":[" CARD("00000000000000ag") "]}"), RC_INVALID, "vehicles[0].roster[0].hash: is not hex");
+    refused(DOC("", "{" BUS ",\"routes\":[],\"roster\":[" CARD("0a1") "]}"), RC_RANGE, "vehicles[0].roster[0].hash: ");
+    refused(DOC("", "{" BUS ",\"routes\":[],\"roster\":[" CARD("00000000000000a1") "," CARD("00000000000000a1") "]}"), RC_INVALID,
+            "vehicles[0].roster: has a hash twice");
+    refused(DOC("", "{" BUS ",\"routes\":[],\"roster\":[{\"hash\":\"00000000000000a1\",\"kind\":\"unknown\"}]}"), RC_INVALID,
+            "vehicles[0].roster[0].kind: ");
+    refused(DOC("", "{" BUS ",\"routes\":[],\"roster\":[{\"hash\":\"00000000000000a1\",\"kind\":\"pupil\",\"name\":\"x\"}]}"), RC_INVALID,
+            "vehicles[0].roster[0].name: ");
+    refused(DOC("", "{" BUS ",\"routes\":[],\"front_seat_staff\":1}"), RC_INVALID, "vehicles[0].front_seat_staff: ");
+}
+
 static void test_finding_vehicles(void **state)
 {
     (void)state;
@@ -312,10 +345,9 @@ static void test_short_why(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_documented_example),   cmocka_unit_test(test_finding_vehicles),
-        cmocka_unit_test(test_routes_by_time),       cmocka_unit_test(test_segments),
-        cmocka_unit_test(test_stops_there_and_back), cmocka_unit_test(test_order_strictest),
-        cmocka_unit_test(test_wrong_documents),      cmocka_unit_test(test_short_why),
+        cmocka_unit_test(test_documented_example), cmocka_unit_test(test_roster),          cmocka_unit_test(test_finding_vehicles),
+        cmocka_unit_test(test_routes_by_time),     cmocka_unit_test(test_segments),        cmocka_unit_test(test_stops_there_and_back),
+        cmocka_unit_test(test_order_strictest),    cmocka_unit_test(test_wrong_documents), cmocka_unit_test(test_short_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
