@@ -238,3 +238,22 @@ const char *bus_freshness_word(enum bus_freshness f)
     static const char *const word[] = {"never", "fresh", "delayed", "stale", "offline", "no_fix"};
     return (size_t)f < sizeof word / sizeof *word ? word[f] : "never";
 }
+
+static void shift(int64_t *ms, int64_t by_ms)
+{
+    if (*ms != 0)
+        *ms += by_ms;
+}
+
+void bus_shift(struct bus *b, int64_t by_ms)
+{
+    int64_t *const times[] = {&b->time_ms, &b->fix_ms, &b->report_ms, &b->route_ms, &b->inputs_ms};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        shift(times[i], by_ms);
+    for (size_t i = 0; i < BUS_DOORS; i++) {
+        shift(&b->door[i].time_ms, by_ms);
+        shift(&b->door[i].changed_ms, by_ms);
+    }
+    for (size_t i = 0; i < sizeof b->seen / sizeof b->seen[0]; i++)
+        shift(&b->seen[i].time_ms, by_ms);
+}

@@ -67,6 +67,9 @@ struct bus_persons {
  */
 void bus_apply(struct bus *b, const struct duty_set *set, const struct duty_vehicle *v, const struct event *e);
 
+/* The clock was set by by_ms: every time in *b that is known moves with it, so that ages and hold times stay what they are. */
+void bus_shift(struct bus *b, int64_t by_ms);
+
 /* v NULL: nobody is staff. */
 struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v);
 

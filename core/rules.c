@@ -469,3 +469,14 @@ size_t rules_cites(const struct law *law, const struct rules_finding *f, const s
     }
     return n;
 }
+
+void rules_shift(struct rules_memory *mem, int64_t by_ms)
+{
+    for (size_t i = 0; i < RULES_LADDERS; i++) {
+        struct rules_episode *e = &mem->episode[i];
+        int64_t *const times[] = {&e->began_ms, &e->seen_ms, &e->clear_ms, &e->opened_ms, &e->raised_ms, &e->quiet_until_ms};
+        for (size_t k = 0; k < sizeof times / sizeof times[0]; k++)
+            if (*times[k] != 0)
+                *times[k] += by_ms;
+    }
+}

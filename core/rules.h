@@ -85,6 +85,9 @@ struct rules_memory {
     struct rules_episode episode[RULES_LADDERS];
 };
 
+/* The clock was set by by_ms, see bus_shift(): episodes go on, and get the ids that the office derives from the corrected times. */
+void rules_shift(struct rules_memory *mem, int64_t by_ms);
+
 /*
  * rules_step - judge one event that was folded into the bus just before.
  *   b        the bus after the event (also for EVENT_TICK: time passed, so hold times can end)

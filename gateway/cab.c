@@ -123,6 +123,12 @@ void cab_event(struct cab *c, const struct event *e)
         note_inputs(c, &e->inputs);
 }
 
+void cab_clock(struct cab *c, int64_t by_ms)
+{
+    bus_shift(&c->bus, by_ms);
+    rules_shift(&c->memory, by_ms);
+}
+
 void cab_tick(struct cab *c, uint8_t clock)
 {
     int64_t mono = clock_mono_ms();

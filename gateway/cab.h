@@ -30,6 +30,8 @@ void cab_detach_all(struct cab *c);
 
 /* An event happened on the bus (checked, with its time). */
 void cab_event(struct cab *c, const struct event *e);
+/* The gateway's clock was set by by_ms: what holds goes on holding. */
+void cab_clock(struct cab *c, int64_t by_ms);
 /* Time passed, `clock` as events carry it now: hold times end, devices that may have forgotten are told their outputs again. */
 void cab_tick(struct cab *c, uint8_t clock);
 const struct bus *cab_bus(const struct cab *c);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timex.h>
 
 #include "../core/base/clock.h"
 #include "../core/base/log.h"
@@ -14,16 +13,12 @@
 enum {
     TICK_MS = 250,      /* hold times of the law are seconds; the cab has its own timer */
     SECOND_MS = 1000,   /* vehicle data to cameras, T/JSATL 12: 1 Hz */
+    SERVER_OFF_MS = 60000,
     CLOCK_MS = 10000,   /* look at the system's clock */
     LOSS_MS = 10000,    /* report what the outbox could not take or gave up: first after this, then after twice as long each time */
     LOSS_LAST_MS = 3600000,
     LOSS_OVER_MS = 600000, /* nothing lost for so long: it is over */
-    GNSS_AGE_MS = 60000,
-    CLOCK_STEP_MS = 1500, /* a receiver's sentence comes up to a second after its time */
-    CLOCK_FIXES = 3,
 };
-/* No gateway of this program ran before it was written: a clock below this was never set, a receiver below it lost its week number. */
-static const int64_t epoch_ms = 1767225600000; /* 2026-01-01 */
 
 struct gateway {
     uv_timer_t tick;
@@ -36,13 +31,7 @@ struct gateway {
 
     struct inputs_merge inputs;
 
-    /* the gateway's clock: the system's, corrected by the receiver while nothing else disciplines it */
-    int64_t offset_ms;
-    uint8_t quality; /* enum event_clock */
-    bool ntp;
-    int64_t gnss_mono_ms; /* newest fix that agreed, 0 = none */
-    int odd_fixes;        /* in a row that did not agree */
-
+    struct timing timing;
     int64_t second_ms, clock_ms;
     int64_t loss_ms, loss_pause_ms; /* last reported; until the next report, 0: nothing was lost lately */
     uint64_t lost_said, given_up_said;
@@ -55,19 +44,7 @@ struct gateway {
     void *stopped_arg;
 };
 
-/* --- the clock --- */
-
-static int64_t now_ms(const struct gateway *g)
-{
-    return clock_wall_ms() + g->offset_ms;
-}
-
-static bool system_clock_synced(void)
-{
-    struct timex t = {0};
-    int clock = adjtimex(&t); /* a sandbox may refuse even to look: then nothing is known of the clock */
-    return clock >= 0 && clock != TIME_ERROR && (t.status & STA_UNSYNC) == 0;
-}
+/* --- storing --- */
 
 static void store(struct gateway *g, const struct event *e, enum event_lane lane)
 {
@@ -83,61 +60,40 @@ static void store(struct gateway *g, const struct event *e, enum event_lane lane
 
 static void store_own(struct gateway *g, struct event e, enum event_lane lane)
 {
-    e.time_ms = now_ms(g);
-    e.clock = g->quality;
+    e.time_ms = timing_now_ms(&g->timing);
+    e.clock = g->timing.quality;
     store(g, &e, lane);
     cab_event(g->cab, &e);
 }
 
-static void set_clock(struct gateway *g, int64_t offset_ms, uint8_t quality)
+/* --- the clock --- */
+
+static void clock_stepped(struct gateway *g, const struct timing_step *s)
 {
-    int64_t by = offset_ms - g->offset_ms;
-    bool step = by != 0 || (quality >= EVENT_CLOCK_NTP) != (g->quality >= EVENT_CLOCK_NTP);
-    g->offset_ms = offset_ms;
-    g->quality = quality;
-    if (!step)
-        return;
-    if (by != 0)
-        log_notice("gateway", "clock set by %+.1f s from the GNSS receiver", (double)by / 1000.0);
-    store_own(g, (struct event){.kind = EVENT_CLOCK, .clock_set = {.offset_ms = by, .quality = quality}}, EVENT_LANE_BULK);
+    if (s->by_ms != 0)
+        log_notice("gateway", "clock set by %+.1f s from %s", (double)s->by_ms / 1000.0, s->source);
+    cab_clock(g->cab, s->by_ms);
+    store_own(g, (struct event){.kind = EVENT_CLOCK, .clock_set = {.offset_ms = s->by_ms, .quality = g->timing.quality}}, EVENT_LANE_BULK);
+    timing_save(&g->timing, s->first);
 }
 
 static void look_at_clock(struct gateway *g)
 {
-    g->ntp = system_clock_synced();
-    int64_t mono = clock_mono_ms();
-    bool gnss = g->gnss_mono_ms != 0 && mono - g->gnss_mono_ms < GNSS_AGE_MS;
-    if (g->ntp && g->offset_ms != 0)
-        set_clock(g, 0, gnss ? EVENT_CLOCK_GNSS : EVENT_CLOCK_NTP); /* chrony found its sources: it knows better from now on */
-    else if (gnss)
-        set_clock(g, g->offset_ms, EVENT_CLOCK_GNSS);
-    else if (g->ntp)
-        set_clock(g, 0, EVENT_CLOCK_NTP);
-    else
-        set_clock(g, g->offset_ms, now_ms(g) >= epoch_ms ? EVENT_CLOCK_SYSTEM : EVENT_CLOCK_NONE);
+    struct timing_step s;
+    if (timing_look(&g->timing, &s))
+        clock_stepped(g, &s);
+    timing_save(&g->timing, false);
 }
 
-/*
- * A receiver with a fix knows the time better than a computer whose battery is flat. One odd fix is not believed, nor a receiver that counts its weeks
- * from the wrong thousand. While both agree, other events carry the receiver's quality too: records of one quality share a batch.
- */
-static void learn_time(struct gateway *g, const struct event *e)
+void gateway_server_time(void *arg, int64_t server_ms, bool tls)
 {
-    if (e->clock != EVENT_CLOCK_GNSS || e->fix.mode < EVENT_FIX_2D || e->time_ms < epoch_ms)
-        return;
-    int64_t off = e->time_ms - now_ms(g);
-    if (off > -CLOCK_STEP_MS && off < CLOCK_STEP_MS) {
-        g->odd_fixes = 0;
-        g->gnss_mono_ms = clock_mono_ms();
-        if (g->quality != EVENT_CLOCK_GNSS)
-            look_at_clock(g);
-        return;
-    }
-    if (g->ntp || ++g->odd_fixes < CLOCK_FIXES)
-        return;
-    g->odd_fixes = 0;
-    g->gnss_mono_ms = clock_mono_ms();
-    set_clock(g, g->offset_ms + off, EVENT_CLOCK_GNSS);
+    struct gateway *g = arg;
+    struct timing_step s;
+    if (timing_server(&g->timing, server_ms, tls, &s))
+        clock_stepped(g, &s);
+    int64_t off = server_ms - timing_now_ms(&g->timing);
+    if (off > SERVER_OFF_MS || off < -SERVER_OFF_MS)
+        log_warning("gateway", "the server's clock differs by %" PRId64 " s: check the time of both (chrony, GNSS)", off / 1000);
 }
 
 /* --- what devices say --- */
@@ -153,7 +109,10 @@ static void take(struct gateway *g, const struct event *e)
         g->fix_ms = e->time_ms;
         g->fix_mono_ms = clock_mono_ms();
     }
-    cab_event(g->cab, e);
+    struct event told = *e;
+    if (e->kind == EVENT_FIX && !timing_agrees(&g->timing, e)) /* not yet believed: hold times must not see it jump there and back */
+        told.time_ms = timing_now_ms(&g->timing);
+    cab_event(g->cab, &told);
 }
 
 /* What a device that went away said of doors and buttons holds no longer. The end of a recording is not such a device: its bus goes on as it was. */
@@ -173,8 +132,8 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
     uint64_t began = uv_hrtime();
     const char *field = "";
     if (e.time_ms == 0 || e.clock <= EVENT_CLOCK_SYSTEM) { /* stamped by the system's clock as it came in */
-        e.time_ms = (e.time_ms == 0 ? clock_wall_ms() : e.time_ms) + g->offset_ms;
-        e.clock = g->quality;
+        e.time_ms = timing_of_ms(&g->timing, e.time_ms);
+        e.clock = g->timing.quality;
     }
     if (e.kind == EVENT_TICK || event_check(&e, &field) != RC_OK) {
         g->figures.bad++;
@@ -183,8 +142,9 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
                         d != NULL ? device_name(d) : "gateway", field, g->figures.bad);
         return;
     }
-    if (e.kind == EVENT_FIX)
-        learn_time(g, &e);
+    struct timing_step step;
+    if (e.kind == EVENT_FIX && timing_fix(&g->timing, &e, &step))
+        clock_stepped(g, &step);
     if (e.kind == EVENT_INPUTS)
         inputs_merge_report(&g->inputs, d, &e);
     take(g, &e);
@@ -248,7 +208,7 @@ static void on_tick(uv_timer_t *t)
 {
     struct gateway *g = t->data;
     int64_t mono = clock_mono_ms();
-    cab_tick(g->cab, g->quality);
+    cab_tick(g->cab, g->timing.quality);
     if (mono - g->second_ms >= SECOND_MS) {
         g->second_ms = mono;
         tell_cameras(g, mono);
@@ -276,14 +236,14 @@ void gateway_trouble(struct gateway *g, const char *text)
 
 void gateway_hello(void *arg, struct wire_hello *h)
 {
-    const struct gateway *g = arg;
+    struct gateway *g = arg;
     const struct duty_file *duty = cab_duty(g->cab);
     snprintf(h->boot, sizeof h->boot, "%s", g->boot);
     snprintf(h->firmware, sizeof h->firmware, "%s", SCHOOLWARD_VERSION);
     snprintf(h->duty, sizeof h->duty, "%s", duty != NULL ? duty->duty_version : "");
     snprintf(h->law, sizeof h->law, "%s", duty != NULL ? duty->law_version : "");
-    h->time_ms = now_ms(g);
-    h->clock = g->quality;
+    h->time_ms = timing_now_ms(&g->timing);
+    h->clock = g->timing.quality;
 }
 
 bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1])
@@ -328,8 +288,7 @@ enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gat
     }
     snprintf(g->id, sizeof g->id, "%s", s->id);
     snprintf(g->boot, sizeof g->boot, "%016" PRIx64, (uint64_t)uv_hrtime() ^ ((uint64_t)clock_wall_ms() << 20));
-    g->ntp = system_clock_synced();
-    g->quality = g->ntp ? EVENT_CLOCK_NTP : clock_wall_ms() >= epoch_ms ? EVENT_CLOCK_SYSTEM : EVENT_CLOCK_NONE;
+    timing_start(&g->timing, s->state_dir);
     g->clock_ms = clock_mono_ms();
     uv_timer_init(loop, &g->tick);
     g->tick.data = g;

@@ -10,6 +10,7 @@
 #include "cab.h"
 #include "outbox.h"
 #include "panel.h"
+#include "timing.h"
 
 #define GATEWAY_DEVICES_MAX CAB_DEVICES_MAX
 
@@ -18,6 +19,7 @@ struct gateway;
 struct gateway_setup {
     const char *id;
     const struct panel_options *panel;
+    const char *state_dir; /* where the last trusted time is kept, NULL: nowhere */
 };
 
 enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gateway **ret_g) RC_MUST_USE;
@@ -36,7 +38,8 @@ void gateway_detach_all(struct gateway *g);
 void gateway_event(void *arg, struct device *d, const struct event *e);
 /* outbox_setup.on_trouble: a health event of the store when it begins and when it is over. */
 void gateway_trouble(struct gateway *g, const char *text);
-/* uplink_setup.hello and .order, arg is the gateway. */
+/* uplink_setup.server_time, .hello and .order, arg is the gateway. */
+void gateway_server_time(void *arg, int64_t server_ms, bool tls);
 void gateway_hello(void *arg, struct wire_hello *h);
 bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1]);
 

@@ -278,7 +278,7 @@ static int start_own(struct program *p)
 
 static int start_gateway(struct program *p)
 {
-    struct gateway_setup s = {.id = p->config->gateway.id, .panel = &p->config->panel};
+    struct gateway_setup s = {.id = p->config->gateway.id, .panel = &p->config->panel, .state_dir = p->config->gateway.state_dir};
     if (gateway_start(&p->loop, &s, &p->gateway) != RC_OK)
         return EX_OSERR;
     load_duty(p, false);
@@ -333,6 +333,7 @@ static int start_uplink(struct program *p)
                              .pong_s = (int)c->uplink.pong_s,
                              .window = (int)c->uplink.window,
                              .hello = gateway_hello,
+                             .server_time = gateway_server_time,
                              .order = gateway_order,
                              .arg = p->gateway};
     enum rc rc = uplink_start(&p->loop, &s, &p->uplink, why, sizeof why);

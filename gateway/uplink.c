@@ -366,9 +366,8 @@ static int take_welcome(struct uplink *u, const struct wire_welcome *w)
         snprintf(u->close_text, sizeof u->close_text, "the server answers with protocol version %u", w->version);
         return -1;
     }
-    int64_t off = w->time_ms - clock_wall_ms();
-    if (off > 60000 || off < -60000)
-        log_warning("uplink", "the server's clock differs by %" PRId64 " s: check the time of both (chrony, GNSS)", off / 1000);
+    if (u->setup.server_time != NULL)
+        u->setup.server_time(u->setup.arg, w->time_ms, u->url.tls);
     u->phase = PHASE_SETTLE;
     uplink_queue_limits(&u->queue, w->max_frame);
     u->fetching = true;

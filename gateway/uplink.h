@@ -28,6 +28,8 @@ struct uplink_setup {
     int window;                         /* batches that may be un-acked at a time, 1..32 */
     /* Fill what only the gateway knows: gateway, boot, firmware, duty, law, time_ms, clock. */
     void (*hello)(void *arg, struct wire_hello *h);
+    /* A Welcome said what time it is at the server (may be NULL); called before anything is sent on the connection. tls: its certificate was checked. */
+    void (*server_time)(void *arg, int64_t server_ms, bool tls);
     /* Carry out an order; a short answer into message. Returns whether it was done. */
     bool (*order)(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1]);
     void *arg;
