@@ -1,5 +1,6 @@
 #include "wire.h"
 #include "wire_batch.h"
+#include "wire_talk.h"
 
 #include <stdalign.h>
 #include <string.h>
@@ -83,16 +84,21 @@ static void arena_free(void *data, void *pointer)
     (void)pointer; /* the arena goes as a whole */
 }
 
-static bool copy_text(char out[WIRE_TEXT_MAX + 1], const char *in)
+bool wire_talk_text(char *out, size_t max, const char *in)
 {
     size_t n = strlen(in);
-    if (n > WIRE_TEXT_MAX)
+    if (n > max)
         return false;
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)in[i] < 0x20)
             return false;
     memcpy(out, in, n + 1);
     return true;
+}
+
+static bool copy_text(char out[WIRE_TEXT_MAX + 1], const char *in)
+{
+    return wire_talk_text(out, WIRE_TEXT_MAX, in);
 }
 
 static const char *get_ack(const Schoolward__Ack *m, struct wire_ack *a)
@@ -120,6 +126,9 @@ static const char *get_hello(const Schoolward__Hello *m, struct wire_hello *h)
     if (m->clock > EVENT_CLOCK_GNSS)
         return "hello.clock";
     h->clock = wire_clock_in(m->clock);
+    h->config = m->config;
+    h->duty_bundle = m->duty_bundle;
+    h->law_bundle = m->law_bundle;
     if (!copy_text(h->gateway, m->gateway) || h->gateway[0] == '\0')
         return "hello.gateway";
     if (!copy_text(h->boot, m->boot))
@@ -154,27 +163,6 @@ static const char *get_welcome(const Schoolward__Welcome *m, struct wire_welcome
     return NULL;
 }
 
-static const char *get_order(const Schoolward__Order *m, struct wire_order *o)
-{
-    *o = (struct wire_order){.id = m->id};
-    switch (m->body_case) {
-    case SCHOOLWARD__ORDER__BODY_TEXT: {
-        size_t n = strlen(m->text);
-        if (n > WIRE_ORDER_TEXT_MAX)
-            return "order.text";
-        o->kind = WIRE_ORDER_TEXT;
-        memcpy(o->text, m->text, n + 1);
-        return NULL;
-    }
-    case SCHOOLWARD__ORDER__BODY_BUZZER_MS:
-        o->kind = WIRE_ORDER_BUZZER;
-        o->buzzer_ms = m->buzzer_ms;
-        return m->buzzer_ms <= 60000 ? NULL : "order.buzzer_ms";
-    case SCHOOLWARD__ORDER__BODY_LOCATE: o->kind = WIRE_ORDER_LOCATE; return NULL;
-    default: return "order.body";
-    }
-}
-
 static enum rc get_talk(const Schoolward__Frame *m, struct wire_frame *f, const char **ret_fault)
 {
     const char *fault = NULL;
@@ -197,12 +185,23 @@ static enum rc get_talk(const Schoolward__Frame *m, struct wire_frame *f, const 
         break;
     case SCHOOLWARD__FRAME__BODY_ORDER:
         f->kind = WIRE_ORDER;
-        fault = get_order(m->order, &f->order);
+        fault = wire_talk_order(m->order, &f->order);
         break;
     case SCHOOLWARD__FRAME__BODY_ORDER_RESULT:
         f->kind = WIRE_ORDER_RESULT;
-        f->order_result = (struct wire_order_result){.id = m->order_result->id, .done = m->order_result->done};
-        fault = copy_text(f->order_result.message, m->order_result->message) ? NULL : "order_result.message";
+        fault = wire_talk_order_result(m->order_result, &f->order_result);
+        break;
+    case SCHOOLWARD__FRAME__BODY_REPORT:
+        f->kind = WIRE_REPORT;
+        fault = wire_talk_report(m->report, &f->report);
+        break;
+    case SCHOOLWARD__FRAME__BODY_ENROL:
+        f->kind = WIRE_ENROL;
+        fault = wire_talk_enrol(m->enrol, &f->enrol);
+        break;
+    case SCHOOLWARD__FRAME__BODY_ENROLLED:
+        f->kind = WIRE_ENROLLED;
+        fault = wire_talk_enrolled(m->enrolled, &f->enrolled);
         break;
     default: fault = "frame";
     }
@@ -232,7 +231,7 @@ enum rc wire_decode(const void *buf, size_t n, struct wire_frame *f, const char 
     return get_talk(m, f, ret_fault);
 }
 
-static enum rc pack(const Schoolward__Frame *m, void *buf, size_t cap, size_t *ret_len)
+enum rc wire_talk_pack(const Schoolward__Frame *m, void *buf, size_t cap, size_t *ret_len)
 {
     size_t n = schoolward__frame__get_packed_size(m);
     if (n > cap)
@@ -241,8 +240,7 @@ static enum rc pack(const Schoolward__Frame *m, void *buf, size_t cap, size_t *r
     return RC_OK;
 }
 
-/* protobuf-c wants char *, never writes to it when packing. */
-static char *text_of(const char *s)
+char *wire_talk_text_of(const char *s)
 {
     union {
         const char *in;
@@ -268,18 +266,21 @@ enum rc wire_encode_hello(const struct wire_hello *h, void *buf, size_t cap, siz
         lanes[i] = &lane[i];
     }
     b.version = h->version;
-    b.gateway = text_of(h->gateway);
-    b.boot = text_of(h->boot);
-    b.firmware = text_of(h->firmware);
-    b.duty = text_of(h->duty);
-    b.law = text_of(h->law);
+    b.gateway = wire_talk_text_of(h->gateway);
+    b.boot = wire_talk_text_of(h->boot);
+    b.firmware = wire_talk_text_of(h->firmware);
+    b.duty = wire_talk_text_of(h->duty);
+    b.law = wire_talk_text_of(h->law);
     b.lanes = lanes;
     b.n_lanes = EVENT_LANES;
     b.time_ms = h->time_ms;
     b.clock = wire_clock_out(h->clock);
+    b.config = h->config;
+    b.duty_bundle = h->duty_bundle;
+    b.law_bundle = h->law_bundle;
     m.body_case = SCHOOLWARD__FRAME__BODY_HELLO;
     m.hello = &b;
-    return pack(&m, buf, cap, ret_len);
+    return wire_talk_pack(&m, buf, cap, ret_len);
 }
 
 struct ack_parts {
@@ -326,7 +327,7 @@ enum rc wire_encode_welcome(const struct wire_welcome *w, void *buf, size_t cap,
     b.n_acks = EVENT_LANES;
     m.body_case = SCHOOLWARD__FRAME__BODY_WELCOME;
     m.welcome = &b;
-    return pack(&m, buf, cap, ret_len);
+    return wire_talk_pack(&m, buf, cap, ret_len);
 }
 
 enum rc wire_encode_ack(const struct wire_ack *a, void *buf, size_t cap, size_t *ret_len)
@@ -339,48 +340,5 @@ enum rc wire_encode_ack(const struct wire_ack *a, void *buf, size_t cap, size_t 
         return rc;
     m.body_case = SCHOOLWARD__FRAME__BODY_ACK;
     m.ack = &part.ack;
-    return pack(&m, buf, cap, ret_len);
-}
-
-enum rc wire_encode_order(const struct wire_order *o, void *buf, size_t cap, size_t *ret_len)
-{
-    Schoolward__Frame m;
-    schoolward__frame__init(&m);
-    Schoolward__Order b;
-    schoolward__order__init(&b);
-    b.id = o->id;
-    switch (o->kind) {
-    case WIRE_ORDER_TEXT:
-        b.body_case = SCHOOLWARD__ORDER__BODY_TEXT;
-        b.text = text_of(o->text);
-        break;
-    case WIRE_ORDER_BUZZER:
-        if (o->buzzer_ms > 60000)
-            return RC_RANGE;
-        b.body_case = SCHOOLWARD__ORDER__BODY_BUZZER_MS;
-        b.buzzer_ms = o->buzzer_ms;
-        break;
-    case WIRE_ORDER_LOCATE:
-        b.body_case = SCHOOLWARD__ORDER__BODY_LOCATE;
-        b.locate = 1;
-        break;
-    default: return RC_RANGE;
-    }
-    m.body_case = SCHOOLWARD__FRAME__BODY_ORDER;
-    m.order = &b;
-    return pack(&m, buf, cap, ret_len);
-}
-
-enum rc wire_encode_order_result(const struct wire_order_result *r, void *buf, size_t cap, size_t *ret_len)
-{
-    Schoolward__Frame m;
-    schoolward__frame__init(&m);
-    Schoolward__OrderResult b;
-    schoolward__order_result__init(&b);
-    b.id = r->id;
-    b.done = r->done;
-    b.message = text_of(r->message);
-    m.body_case = SCHOOLWARD__FRAME__BODY_ORDER_RESULT;
-    m.order_result = &b;
-    return pack(&m, buf, cap, ret_len);
+    return wire_talk_pack(&m, buf, cap, ret_len);
 }

@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#include "event.h"
+#include "report.h"
 
 #define WIRE_VERSION 1
 #define WIRE_SUBPROTOCOL "schoolward.v1"
@@ -32,7 +32,7 @@ enum wire_close {
     WIRE_CLOSE_TOO_FAST = 4429,
 };
 
-enum wire_kind { WIRE_BATCH = 1, WIRE_HELLO, WIRE_WELCOME, WIRE_ACK, WIRE_ORDER, WIRE_ORDER_RESULT };
+enum wire_kind { WIRE_BATCH = 1, WIRE_HELLO, WIRE_WELCOME, WIRE_ACK, WIRE_ORDER, WIRE_ORDER_RESULT, WIRE_REPORT, WIRE_ENROL, WIRE_ENROLLED };
 
 struct wire_batch {
     uint8_t lane; /* enum event_lane */
@@ -63,6 +63,7 @@ struct wire_hello {
     struct wire_lane lane[EVENT_LANES];
     int64_t time_ms;
     uint8_t clock; /* enum event_clock */
+    uint64_t config, duty_bundle, law_bundle; /* versions of the signed bundles that are kept, 0 = local files */
 };
 
 struct wire_welcome {
@@ -73,18 +74,57 @@ struct wire_welcome {
 };
 
 #define WIRE_ORDER_TEXT_MAX 799 /* bytes: 200 characters of UTF-8 */
-enum wire_order_kind { WIRE_ORDER_TEXT = 1, WIRE_ORDER_BUZZER, WIRE_ORDER_LOCATE };
+#define WIRE_ORDER_TEXT_CHARS 200
+#define WIRE_RESULT_MAX 255
+#define WIRE_SECRET_MIN 32
+#define WIRE_SECRET_MAX 255
+#define WIRE_CODE_MAX 63
+#define WIRE_CA_MAX 8000
+#define WIRE_BUNDLE_PIECE 8192
+#define WIRE_BUNDLE_MAX (4u << 20)
+enum wire_order_kind {
+    WIRE_ORDER_TEXT = 1,
+    WIRE_ORDER_BUZZER,
+    WIRE_ORDER_LOCATE,
+    WIRE_ORDER_SNAPSHOT,
+    WIRE_ORDER_RESTART,
+    WIRE_ORDER_BUNDLE,
+    WIRE_ORDER_ROTATE,
+    WIRE_ORDER_LAST = WIRE_ORDER_ROTATE,
+};
+enum wire_bundle_kind { WIRE_BUNDLE_CONFIG = 1, WIRE_BUNDLE_DUTY, WIRE_BUNDLE_LAW, WIRE_BUNDLE_KINDS = WIRE_BUNDLE_LAW };
+struct wire_bundle {
+    uint8_t kind; /* enum wire_bundle_kind */
+    uint64_t version;
+    uint32_t size, offset, n; /* of the whole body; of this piece, n >= 1 */
+    uint8_t sha256[32], signature[64];
+    uint8_t body[WIRE_BUNDLE_PIECE];
+};
 struct wire_order {
-    uint64_t id;
-    uint8_t kind; /* enum wire_order_kind */
-    uint32_t buzzer_ms;
-    char text[WIRE_ORDER_TEXT_MAX + 1];
+    uint64_t id;        /* >= 1 */
+    uint8_t kind;       /* enum wire_order_kind */
+    int64_t expires_ms; /* 0 = never */
+    uint32_t number;    /* buzzer: ms, 0..60000; snapshot: camera unit, 0 = all */
+    char text[WIRE_ORDER_TEXT_MAX + 1]; /* text; restart: the device's name; rotate: the new secret */
+    struct wire_bundle bundle;
 };
 struct wire_order_result {
     uint64_t id;
     bool done;
-    char message[WIRE_TEXT_MAX + 1];
+    char message[WIRE_RESULT_MAX + 1];
 };
+struct wire_enrol {
+    char gateway[WIRE_TEXT_MAX + 1], code[WIRE_CODE_MAX + 1], firmware[WIRE_TEXT_MAX + 1], serial[WIRE_TEXT_MAX + 1];
+    bool stored;
+};
+struct wire_enrolled {
+    char secret[WIRE_SECRET_MAX + 1];
+    uint8_t key[32];
+    char ca[WIRE_CA_MAX + 1];
+};
+
+/* May this reach a driver's display: 1..200 characters of UTF-8, none of them a control character, a line break or a change of writing direction. */
+bool wire_text_good(const char *s);
 
 struct wire_frame { /* some 50 kB: one per loop, not one per connection */
     enum wire_kind kind;
@@ -95,6 +135,9 @@ struct wire_frame { /* some 50 kB: one per loop, not one per connection */
         struct wire_ack ack;
         struct wire_order order;
         struct wire_order_result order_result;
+        struct report report;
+        struct wire_enrol enrol;
+        struct wire_enrolled enrolled;
     };
     struct event scratch[WIRE_BATCH_MAX]; /* of wire_decode alone */
 };
@@ -122,8 +165,13 @@ enum rc wire_encode_batch(enum event_lane lane, uint64_t first_seq, bool backlog
 enum rc wire_encode_hello(const struct wire_hello *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 enum rc wire_encode_welcome(const struct wire_welcome *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 enum rc wire_encode_ack(const struct wire_ack *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+/* An order with a piece of a bundle, and an Enrolled with a certificate, take up to WIRE_ORDER_MAX. */
+#define WIRE_ORDER_MAX 12288
 enum rc wire_encode_order(const struct wire_order *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 enum rc wire_encode_order_result(const struct wire_order_result *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_report(const struct report *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_enrol(const struct wire_enrol *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_enrolled(const struct wire_enrolled *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 
 /*
  * The settled set of one lane: everything through `through`, and up to WIRE_RANGES_MAX ranges above it. Used by the server to drop

@@ -42,6 +42,13 @@ static const struct field uplink_fields[] = {
     {"pong_s", FIELD_INT, FIELD_AT(struct config_uplink, pong_s), "s", 1, 600, NULL, "10", "and give the connection up after another"},
     {"window", FIELD_INT, FIELD_AT(struct config_uplink, window), "batches", 1, UPLINK_WINDOW_MAX, NULL, "16", "batches sent ahead of their acks"},
 };
+static const struct field care_fields[] = {
+    {"report_s", FIELD_INT, FIELD_AT(struct config_care, report_s), "s", 1, 86400, NULL, "300", "the gateway reports on itself this often"},
+    {"confirm_s", FIELD_INT, FIELD_AT(struct config_care, confirm_s), "s", 5, 3600, NULL, "180",
+     "a configuration from the server must reach it within; otherwise the one before runs again"},
+    {"lasted_s", FIELD_INT, FIELD_AT(struct config_care, lasted_s), "s", 1, 3600, NULL, "120", "a start that lasts this long was a good one; five in a row that do not: safe mode"},
+    {"safe_s", FIELD_INT, FIELD_AT(struct config_care, safe_s), "s", 5, 86400, NULL, "1800", "safe mode is left for a new try after"},
+};
 static const struct field device_fields[] = {
     {"silence_ms", FIELD_INT, FIELD_AT(struct config_device, silence_ms), "ms", 0, 86400000, NULL, "0",
      "without input for this long the device is reported silent; 0: the driver's default"},
@@ -164,6 +171,7 @@ static enum rc build(struct conf *doc, bool files, struct config **ret_c, struct
     conf_apply(doc, gateway, gateway_fields, N(gateway_fields), &c->gateway, problems);
     conf_apply(doc, conf_find_section(doc, "outbox", ""), outbox_fields, N(outbox_fields), &c->outbox, problems);
     conf_apply(doc, conf_find_section(doc, "uplink", ""), uplink_fields, N(uplink_fields), &c->uplink, problems);
+    conf_apply(doc, conf_find_section(doc, "care", ""), care_fields, N(care_fields), &c->care, problems);
     conf_apply(doc, conf_find_section(doc, "panel", ""), panel_fields, panel_fields_n, &c->panel, problems);
     enum rc rc = RC_OK;
     for (size_t i = 0; i < conf_sections(doc) && rc == RC_OK; i++) {
@@ -226,6 +234,7 @@ void config_print(FILE *out, const struct config *c)
     conf_print(out, "gateway", gateway_fields, N(gateway_fields), &c->gateway);
     conf_print(out, "outbox", outbox_fields, N(outbox_fields), &c->outbox);
     conf_print(out, "uplink", uplink_fields, N(uplink_fields), &c->uplink);
+    conf_print(out, "care", care_fields, N(care_fields), &c->care);
     conf_print(out, "panel", panel_fields, panel_fields_n, &c->panel);
     for (size_t i = 0; i < c->devices; i++) {
         const struct config_device *d = &c->device[i];

@@ -64,7 +64,7 @@ struct device {
 
     pthread_t thread;
     bool has_thread;
-    atomic_bool stopping;
+    atomic_bool stopping, restart;
     bool exited;
     atomic_int_least64_t last_input_ms;
     pthread_mutex_t lock; /* of everything below */
@@ -278,7 +278,7 @@ static void wait_wake(struct device *d, int64_t ms)
         bool due = false;
         for (int i = 0; i < OUTPUTS; i++)
             due |= d->output_due[i] && d->open;
-        if (due || atomic_load(&d->stopping) || pthread_cond_timedwait(&d->wake, &d->lock, &t) != 0)
+        if (due || atomic_load(&d->stopping) || atomic_load(&d->restart) || pthread_cond_timedwait(&d->wake, &d->lock, &t) != 0)
             break;
     }
     pthread_mutex_unlock(&d->lock);
@@ -290,6 +290,8 @@ static void *thread_main(void *arg)
     int64_t poll_at_ms = 0;
     while (!atomic_load(&d->stopping)) {
         int fd = -1;
+        if (!d->open)
+            atomic_store(&d->restart, false); /* this is what was asked for */
         if (!d->open && !try_open(d, &fd)) {
             wait_wake(d, next_pause_ms(d));
             continue;
@@ -297,6 +299,11 @@ static void *thread_main(void *arg)
         char why[WHY_MAX] = "";
         bool alive = run_outputs(d);
         int64_t now = clock_mono_ms();
+        if (alive && atomic_exchange(&d->restart, false)) { /* asked for: open again without a pause */
+            close_driver(d);
+            poll_at_ms = 0;
+            continue;
+        }
         if (alive && now >= poll_at_ms) {
             int next_ms = 1000;
             alive = settle(d, d->driver->poll(d->state, now, &next_ms, why, sizeof why), why);
@@ -485,6 +492,10 @@ static void async_cb(uv_async_t *a)
             break;
         take_news(d, &n);
     }
+    if (!d->has_thread && !atomic_load(&d->stopping) && atomic_exchange(&d->restart, false)) {
+        leave_line(d);
+        uv_timer_start(&d->tick, tick_cb, 0, 0);
+    }
     if (!d->has_thread && !atomic_load(&d->stopping) && d->open && !run_outputs(d))
         lose_line(d);
     pthread_mutex_lock(&d->lock);
@@ -596,6 +607,16 @@ enum rc device_output(struct device *d, const struct driver_output *out)
     if (!d->has_thread)
         uv_async_send(&d->async);
     return RC_OK;
+}
+
+void device_restart(struct device *d)
+{
+    pthread_mutex_lock(&d->lock);
+    atomic_store(&d->restart, true);
+    pthread_cond_broadcast(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+    if (!d->has_thread)
+        uv_async_send(&d->async);
 }
 
 void device_figures(const struct device *d, struct device_figures *ret_f)

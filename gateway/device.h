@@ -35,6 +35,9 @@ enum event_device_state device_state(const struct device *d);
  */
 enum rc device_output(struct device *d, const struct driver_output *out) RC_MUST_USE;
 
+/* Close it and open it again, without a pause; one that is closed is tried at once. Totals and latches are kept (driver_keep()). */
+void device_restart(struct device *d);
+
 struct device_figures {
     uint64_t events, errors, opens;
     int64_t last_input_mono_ms; /* 0 = never */

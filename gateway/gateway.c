@@ -18,6 +18,7 @@ enum {
     LOSS_MS = 10000,    /* report what the outbox could not take or gave up: first after this, then after twice as long each time */
     LOSS_LAST_MS = 3600000,
     LOSS_OVER_MS = 600000, /* nothing lost for so long: it is over */
+    READING_AGE_MS = 600000,
 };
 
 struct gateway {
@@ -38,6 +39,8 @@ struct gateway {
     bool disk_trouble;
     struct event_fix fix;
     int64_t fix_ms, fix_mono_ms;
+    int32_t reading[EVENT_READING_LAST + 1];
+    int64_t reading_ms[EVENT_READING_LAST + 1]; /* monotonic, 0 = never */
     struct log_gate bad_gate, lost_gate, disk_gate;
     struct gateway_figures figures;
     void (*on_stopped)(void *arg);
@@ -108,6 +111,10 @@ static void take(struct gateway *g, const struct event *e)
         g->fix = e->fix;
         g->fix_ms = e->time_ms;
         g->fix_mono_ms = clock_mono_ms();
+    }
+    if (e->kind == EVENT_READING && e->reading.channel == 0) {
+        g->reading[e->reading.what] = e->reading.value;
+        g->reading_ms[e->reading.what] = clock_mono_ms();
     }
     struct event told = *e;
     if (e->kind == EVENT_FIX && !timing_agrees(&g->timing, e)) /* not yet believed: hold times must not see it jump there and back */
@@ -246,32 +253,42 @@ void gateway_hello(void *arg, struct wire_hello *h)
     h->clock = g->timing.quality;
 }
 
-bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1])
+void gateway_action(struct gateway *g, uint8_t what, uint64_t ref, int32_t value)
 {
-    struct gateway *g = arg;
-    switch ((enum wire_order_kind)order->kind) {
-    case WIRE_ORDER_TEXT:
-        cab_order_text(g->cab, order->text);
-        snprintf(message, WIRE_TEXT_MAX + 1, "shown");
-        return true;
-    case WIRE_ORDER_BUZZER:
-        if (cab_order_buzzer(g->cab, order->buzzer_ms)) {
-            snprintf(message, WIRE_TEXT_MAX + 1, "buzzer told");
-            return true;
-        }
-        snprintf(message, WIRE_TEXT_MAX + 1, "no buzzer answers");
+    struct event e = {.kind = EVENT_ACTION, .action = {.ref = ref, .value = value, .what = what}};
+    store_own(g, e, event_lane_of(&e));
+}
+
+struct cab *gateway_cab(struct gateway *g)
+{
+    return g->cab;
+}
+
+bool gateway_last_fix(const struct gateway *g, struct event_fix *ret_fix, int64_t *ret_age_ms)
+{
+    if (g->fix_mono_ms == 0)
         return false;
-    case WIRE_ORDER_LOCATE:
-        if (g->fix_mono_ms == 0) {
-            snprintf(message, WIRE_TEXT_MAX + 1, "no fix since the start");
-            return false;
-        }
-        snprintf(message, WIRE_TEXT_MAX + 1, "%.6f,%.6f %" PRId64 " s ago", g->fix.lat_e7 / 1e7, g->fix.lon_e7 / 1e7,
-                 (clock_mono_ms() - g->fix_mono_ms) / 1000);
-        return true;
-    }
-    snprintf(message, WIRE_TEXT_MAX + 1, "not known to this version");
-    return false;
+    *ret_fix = g->fix;
+    *ret_age_ms = clock_mono_ms() - g->fix_mono_ms;
+    return true;
+}
+
+struct gateway_clock gateway_clock(struct gateway *g)
+{
+    return (struct gateway_clock){.time_ms = timing_now_ms(&g->timing), .offset_ms = g->timing.offset_ms, .quality = g->timing.quality};
+}
+
+int32_t gateway_reading(const struct gateway *g, uint8_t what)
+{
+    if (what > EVENT_READING_LAST || g->reading_ms[what] == 0 || clock_mono_ms() - g->reading_ms[what] > READING_AGE_MS)
+        return EVENT_UNKNOWN;
+    return g->reading[what];
+}
+
+size_t gateway_devices(const struct gateway *g, struct device *const **ret_devices)
+{
+    *ret_devices = g->device;
+    return g->devices;
 }
 
 /* --- begin and end --- */

@@ -38,10 +38,24 @@ void gateway_detach_all(struct gateway *g);
 void gateway_event(void *arg, struct device *d, const struct event *e);
 /* outbox_setup.on_trouble: a health event of the store when it begins and when it is over. */
 void gateway_trouble(struct gateway *g, const char *text);
-/* uplink_setup.server_time, .hello and .order, arg is the gateway. */
+/* uplink_setup.server_time and .hello, arg is the gateway: what it knows itself. */
 void gateway_server_time(void *arg, int64_t server_ms, bool tls);
 void gateway_hello(void *arg, struct wire_hello *h);
-bool gateway_order(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1]);
+/* Store what the gateway did with itself, or was ordered to do (enum event_action_what); value EVENT_UNKNOWN: none. */
+void gateway_action(struct gateway *g, uint8_t what, uint64_t ref, int32_t value);
+
+/* For orders.c and selfreport.c: */
+struct cab *gateway_cab(struct gateway *g);
+/* The newest fix with a position; false: none since the start. */
+bool gateway_last_fix(const struct gateway *g, struct event_fix *ret_fix, int64_t *ret_age_ms);
+struct gateway_clock {
+    int64_t time_ms, offset_ms; /* now; what is added to the system's clock */
+    uint8_t quality;            /* enum event_clock */
+};
+struct gateway_clock gateway_clock(struct gateway *g);
+/* The newest of a kind (enum event_reading_what, channel 0) in thousandths of its unit; EVENT_UNKNOWN: none, or older than ten minutes. */
+int32_t gateway_reading(const struct gateway *g, uint8_t what);
+size_t gateway_devices(const struct gateway *g, struct device *const **ret_devices);
 
 struct gateway_figures {
     uint64_t events, urgent, bad, lost, findings, outputs_lost;

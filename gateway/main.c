@@ -19,8 +19,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../core/base/clock.h"
 #include "config.h"
 #include "gateway.h"
+#include "orders.h"
+#include "selfreport.h"
 
 #define SETS_MAX 64
 
@@ -49,7 +52,9 @@ struct program {
     uv_loop_t loop;
     uv_signal_t term, interrupt, hup, usr1;
     uv_timer_t watchdog, hourly;
+    int64_t start_mono_ms;
     struct gateway *gateway;
+    struct orders *orders;
     struct outbox *outbox;
     struct uplink *uplink;
     struct device *device[CONFIG_DEVICES_MAX];
@@ -122,6 +127,42 @@ static void on_trouble(void *arg, const char *text)
     gateway_trouble(p->gateway, text);
 }
 
+static void on_hello(void *arg, struct wire_hello *h)
+{
+    struct program *p = arg;
+    gateway_hello(p->gateway, h);
+}
+
+static void on_server_time(void *arg, int64_t server_ms, bool tls)
+{
+    struct program *p = arg;
+    gateway_server_time(p->gateway, server_ms, tls);
+}
+
+static void on_order(void *arg, const struct wire_order *order)
+{
+    struct program *p = arg;
+    orders_take(p->orders, order);
+}
+
+static void on_result(void *arg, const struct wire_order_result *r)
+{
+    struct program *p = arg;
+    if (p->uplink != NULL)
+        uplink_result(p->uplink, r);
+}
+
+static void on_report(void *arg, struct report *ret_r)
+{
+    struct program *p = arg;
+    struct selfreport_sources s = {.gateway = p->gateway,
+                                   .outbox = p->outbox,
+                                   .uplink = p->uplink,
+                                   .state_dir = p->config->gateway.state_dir,
+                                   .start_mono_ms = p->start_mono_ms};
+    selfreport_collect(&s, ret_r);
+}
+
 static void log_figures(const struct program *p)
 {
     struct gateway_figures g;
@@ -144,6 +185,7 @@ static void log_figures(const struct program *p)
 
 static void end_gateway(void *arg);
 static void end_outbox(void *arg);
+static void end_orders(void *arg);
 static void end_uplink(void *arg);
 
 static void on_own_closed(uv_handle_t *h)
@@ -177,13 +219,19 @@ static void end_outbox(void *arg) /* 3. commits what is open */
     outbox_stop(p->outbox, end_gateway, p);
 }
 
-static void end_uplink(void *arg) /* 4. says goodbye */
+static void end_orders(void *arg) /* 4. what was carried out is remembered */
+{
+    struct program *p = arg;
+    orders_stop(p->orders, end_outbox, p);
+}
+
+static void end_uplink(void *arg) /* 5. says goodbye */
 {
     struct program *p = arg;
     if (p->uplink != NULL)
-        uplink_stop(p->uplink, end_outbox, p);
+        uplink_stop(p->uplink, end_orders, p);
     else
-        end_outbox(p);
+        end_orders(p);
 }
 
 static void on_device_ended(void *arg)
@@ -193,7 +241,7 @@ static void on_device_ended(void *arg)
         end_uplink(p);
 }
 
-static void end(struct program *p) /* 5. devices first: nothing new comes in */
+static void end(struct program *p) /* 6. devices first: nothing new comes in */
 {
     if (p->ending)
         return;
@@ -309,6 +357,12 @@ static int start_outbox(struct program *p)
     return EX_OK;
 }
 
+static int start_orders(struct program *p)
+{
+    struct orders_setup s = {.dir = p->config->gateway.state_dir, .gateway = p->gateway, .result = on_result, .arg = p};
+    return orders_start(&p->loop, &s, &p->orders) == RC_OK ? EX_OK : EX_OSERR;
+}
+
 static int start_uplink(struct program *p)
 {
     char secret[UPLINK_SECRET_MAX + 1], why[512] = "out of memory";
@@ -332,10 +386,12 @@ static int start_uplink(struct program *p)
                              .ping_s = (int)c->uplink.ping_s,
                              .pong_s = (int)c->uplink.pong_s,
                              .window = (int)c->uplink.window,
-                             .hello = gateway_hello,
-                             .server_time = gateway_server_time,
-                             .order = gateway_order,
-                             .arg = p->gateway};
+                             .hello = on_hello,
+                             .server_time = on_server_time,
+                             .order = on_order,
+                             .report = on_report,
+                             .report_ms = p->config->care.report_s * 1000,
+                             .arg = p};
     enum rc rc = uplink_start(&p->loop, &s, &p->uplink, why, sizeof why);
     explicit_bzero(secret, sizeof secret);
     if (rc != RC_OK) {
@@ -384,7 +440,8 @@ static int run(struct config *config)
     if (p == NULL || uv_loop_init(&p->loop) != 0)
         return EX_OSERR;
     p->config = config;
-    int (*const start[])(struct program *) = {start_own, start_gateway, start_outbox, start_uplink, start_devices};
+    p->start_mono_ms = clock_mono_ms();
+    int (*const start[])(struct program *) = {start_own, start_gateway, start_outbox, start_orders, start_uplink, start_devices};
     int status = EX_OK;
     for (size_t i = 0; i < sizeof start / sizeof start[0] && status == EX_OK; i++)
         status = start[i](p);
@@ -395,6 +452,7 @@ static int run(struct config *config)
     dl_iterate_phdr(hand_back, NULL);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uplink_free(p->uplink);
+    orders_free(p->orders);
     gateway_free(p->gateway);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&p->loop) != 0)

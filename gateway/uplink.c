@@ -22,7 +22,8 @@ enum {
     GOODBYE_MS = 2000,
     TCP_DEAD_MS = 20000,
     RESULTS_MAX = 16,
-    RX_MAX = 8192, /* Welcome with two full acks is below 4 KiB, an order below 1 KiB */
+    RX_MAX = WIRE_ORDER_MAX, /* Welcome with two full acks is below 4 KiB, an order with a piece of a bundle below 9 KiB */
+    RENEW_MS = 500,
     POISON_TRIES = 3,
 };
 
@@ -49,6 +50,8 @@ struct uplink {
     uint16_t close_code;  /* the peer's, 0 none */
     char close_text[320]; /* the peer's, or the failure's */
     bool hello_due, stopping, said_bye, timer_closed;
+    bool renew; /* the secret changed: a new connection is due */
+    int64_t report_ms, renew_ms; /* when the next report is due; since when to renew */
     unsigned malformed;   /* refusals of the record below standing alone, see poison() */
     uint64_t suspect;     /* its sequence * 2 + lane */
     struct log_gate gate;
@@ -148,6 +151,7 @@ static void forget_connection(struct uplink *u)
     u->rx_len = 0;
     u->results = 0;
     u->hello_due = false;
+    u->renew = false; /* the next connection has it anyhow */
     u->figures.connected = false;
 }
 
@@ -297,6 +301,22 @@ static int write_goodbye(struct uplink *u)
     return lws_write(u->wsi, buf + LWS_PRE, 5, LWS_WRITE_CLOSE_FRAME) < 0 ? -1 : 0;
 }
 
+static bool report_due(const struct uplink *u)
+{
+    return u->phase == PHASE_READY && u->setup.report != NULL && clock_mono_ms() >= u->report_ms;
+}
+
+/* Made when it goes out, never stored: only the newest is worth anything. */
+static int write_report(struct uplink *u)
+{
+    uint8_t out[WIRE_SMALL_MAX];
+    struct report r;
+    size_t len;
+    u->report_ms = clock_mono_ms() + u->setup.report_ms;
+    u->setup.report(u->setup.arg, &r);
+    return wire_encode_report(&r, out, sizeof out, &len) == RC_OK ? write_small(u, out, len) : 0;
+}
+
 static int writeable(struct uplink *u)
 {
     int r = 0;
@@ -306,6 +326,8 @@ static int writeable(struct uplink *u)
         r = write_hello(u);
     } else if (u->results > 0) {
         r = write_result(u);
+    } else if (report_due(u)) {
+        r = write_report(u);
     } else if (u->tx != NULL) {
         r = lws_write(u->wsi, u->tx + LWS_PRE, u->tx_len, LWS_WRITE_BINARY) < (int)u->tx_len ? -1 : 0;
         u->figures.batches++;
@@ -318,7 +340,7 @@ static int writeable(struct uplink *u)
         u->tx = NULL;
         pump(u);
     }
-    if (r == 0 && (u->results > 0 || u->tx != NULL))
+    if (r == 0 && (u->results > 0 || u->tx != NULL || report_due(u)))
         lws_callback_on_writable(u->wsi);
     return r;
 }
@@ -354,6 +376,10 @@ static void on_settled(void *arg, enum rc rc)
     log_gate_over(&u->gate);
     log_notice("uplink", "connected to %s, %" PRIu64 " records waiting", u->setup.url, backlog);
     uv_timer_start(&u->timer, on_timer, CHECK_MS, CHECK_MS);
+    u->report_ms = u->ready_ms;
+    if (u->setup.welcomed != NULL)
+        u->setup.welcomed(u->setup.arg);
+    lws_callback_on_writable(u->wsi); /* the report */
     pump(u);
 }
 
@@ -392,19 +418,6 @@ static void take_ack(struct uplink *u, const struct wire_ack *a)
     pump(u);
 }
 
-static void take_order(struct uplink *u, const struct wire_order *o)
-{
-    if (u->results == RESULTS_MAX) {
-        log_warning("uplink", "more than %d orders at once: order %" PRIu64 " ignored", RESULTS_MAX, o->id);
-        return;
-    }
-    struct wire_order_result *r = &u->result[u->results];
-    *r = (struct wire_order_result){.id = o->id};
-    r->done = u->setup.order != NULL && u->setup.order(u->setup.arg, o, r->message);
-    u->results++;
-    lws_callback_on_writable(u->wsi);
-}
-
 static int take_message(struct uplink *u)
 {
     const char *fault = NULL;
@@ -421,10 +434,16 @@ static int take_message(struct uplink *u)
         return r == 0 ? 0 : -1;
     }
     case WIRE_ACK: take_ack(u, &u->frame->ack); return 0;
-    case WIRE_ORDER: take_order(u, &u->frame->order); return 0;
+    case WIRE_ORDER:
+        if (u->setup.order != NULL)
+            u->setup.order(u->setup.arg, &u->frame->order);
+        return 0;
     case WIRE_BATCH:
     case WIRE_HELLO:
-    case WIRE_ORDER_RESULT: break;
+    case WIRE_ORDER_RESULT:
+    case WIRE_REPORT:
+    case WIRE_ENROL:
+    case WIRE_ENROLLED: break;
     }
     snprintf(u->close_text, sizeof u->close_text, "the server sent a message only gateways send");
     return -1;
@@ -650,6 +669,14 @@ static void on_timer(uv_timer_t *t)
             log_warning("uplink", "no ack for %d s: sending un-acked records again, in order", OVERDUE_MS / 1000);
             uplink_queue_in_order(&u->queue);
         }
+        if (report_due(u))
+            lws_callback_on_writable(u->wsi);
+        if (u->renew && (u->results == 0 || clock_mono_ms() - u->renew_ms > WELCOME_WAIT_MS)) {
+            u->renew = false;
+            u->tries = 0;
+            kill_connection(u, "coming back with the new secret");
+            return;
+        }
         pump(u);
         return;
     case PHASE_OVER: return;
@@ -716,6 +743,33 @@ void uplink_stored(struct uplink *u, enum event_lane lane, uint64_t last_seq)
         return;
     uplink_queue_stored(&u->queue, lane, last_seq);
     pump(u);
+}
+
+void uplink_result(struct uplink *u, const struct wire_order_result *r)
+{
+    if (u->phase != PHASE_READY)
+        return;
+    if (u->results == RESULTS_MAX) {
+        log_warning("uplink", "more than %d results at once: that of order %" PRIu64 " is sent when the server asks again", RESULTS_MAX, r->id);
+        return;
+    }
+    u->result[u->results++] = *r;
+    lws_callback_on_writable(u->wsi);
+}
+
+size_t uplink_results(const struct uplink *u)
+{
+    return u->results;
+}
+
+void uplink_new_secret(struct uplink *u, const char *secret)
+{
+    explicit_bzero(u->secret, sizeof u->secret);
+    snprintf(u->secret, sizeof u->secret, "%s", secret);
+    u->renew = u->phase == PHASE_READY;
+    u->renew_ms = clock_mono_ms();
+    if (u->renew) /* not at once: the result of the order that brought it is still on its way to the disk */
+        uv_timer_start(&u->timer, on_timer, RENEW_MS, RENEW_MS);
 }
 
 static void on_timer_closed(uv_handle_t *h)

@@ -30,8 +30,13 @@ struct uplink_setup {
     void (*hello)(void *arg, struct wire_hello *h);
     /* A Welcome said what time it is at the server (may be NULL); called before anything is sent on the connection. tls: its certificate was checked. */
     void (*server_time)(void *arg, int64_t server_ms, bool tls);
-    /* Carry out an order; a short answer into message. Returns whether it was done. */
-    bool (*order)(void *arg, const struct wire_order *order, char message[WIRE_TEXT_MAX + 1]);
+    /* An order came; its result goes back by uplink_result(). It lives as long as the call. */
+    void (*order)(void *arg, const struct wire_order *order);
+    /* The gateway's report of itself; sent after each Welcome and then each report_ms. NULL: none. */
+    void (*report)(void *arg, struct report *ret_r);
+    int64_t report_ms;
+    /* The server took the Hello of this connection. NULL: not wanted. */
+    void (*welcomed)(void *arg);
     void *arg;
 };
 
@@ -39,6 +44,12 @@ struct uplink_setup {
 enum rc uplink_start(uv_loop_t *loop, const struct uplink_setup *s, struct uplink **ret_u, char *why, size_t cap) RC_MUST_USE;
 /* Tell it that records up to last_seq may be sent (outbox_setup.on_stored). */
 void uplink_stored(struct uplink *u, enum event_lane lane, uint64_t last_seq);
+/* Send the result of an order. While there is no connection it is dropped: the server asks again, and orders.c knows the answer. */
+void uplink_result(struct uplink *u, const struct wire_order_result *r);
+/* Results handed over and not yet written to the socket. */
+size_t uplink_results(const struct uplink *u);
+/* Use this secret from the next connection on, and make one soon: what waits to be written goes out first. */
+void uplink_new_secret(struct uplink *u, const char *secret);
 /* Say goodbye (1000), at most 2 s; then on_stopped. The outbox must live until then. */
 void uplink_stop(struct uplink *u, void (*on_stopped)(void *arg), void *arg);
 /* After the loop ended (libwebsockets frees its last part then). NULL is fine. */

@@ -509,8 +509,8 @@ static void on_message(struct ingest *in, struct link *l, const void *p, size_t 
         on_hello(in, l);
     else if (in->frame.kind == WIRE_BATCH)
         on_batch(in, l, p, n);
-    else if (in->frame.kind != WIRE_ORDER_RESULT)
-        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "only hello, batch and order_result come from a gateway");
+    else if (in->frame.kind != WIRE_ORDER_RESULT && in->frame.kind != WIRE_REPORT)
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "only hello, batch, order_result and report come from a gateway");
 }
 
 /* A message in pieces: put together first. */

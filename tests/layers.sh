@@ -11,7 +11,7 @@ RANKS = [
     (r'core/(event|geo|jdoc)\.[ch]$', 1),
     (r'core/(duty)\.[ch]$', 2),
     (r'core/(bus|law)\.[ch]$', 3),
-    (r'core/(wire|wire_batch)\.[ch]$', 3),
+    (r'core/(wire|wire_batch|wire_talk|report|bundle)\.[ch]$', 3),
     (r'core/(rules)\.[ch]$', 5),
     (r'core/rules/.*\.[ch]$', 5),
     (r'core/base/(clock)\.[ch]$', 6),
@@ -25,7 +25,8 @@ RANKS = [
     (r'gateway/uplink[a-z_]*\.[ch]$', 14),
     (r'gateway/cab[a-z_]*\.[ch]$', 14),
     (r'gateway/gateway\.[ch]$', 15),
-    (r'gateway/config\.[ch]$', 16),
+    (r'gateway/files\.[ch]$', 10),
+    (r'gateway/(config|orders|selfreport)\.[ch]$', 16),
     (r'gateway/.*\.[ch]$', 17),
     # server: memory, mind, doors
     (r'server/(json|lineproto)\.[ch]$', 20),

@@ -220,7 +220,10 @@ static int take_frame(struct client *c, const void *buf, size_t n)
     case WIRE_ORDER:
     case WIRE_BATCH:
     case WIRE_HELLO:
-    case WIRE_ORDER_RESULT: break;
+    case WIRE_ORDER_RESULT:
+    case WIRE_REPORT:
+    case WIRE_ENROL:
+    case WIRE_ENROLLED: break;
     }
     return 0;
 }

@@ -235,28 +235,6 @@ static void test_odd_receiver_is_not_believed(void **state)
     free(b);
 }
 
-static void test_orders(void **state)
-{
-    (void)state;
-    wall_ms = 1795400000000;
-    struct bench *b = begin();
-    struct gateway_figures f;
-    char message[WIRE_TEXT_MAX + 1];
-    struct wire_order o = {.id = 1, .kind = WIRE_ORDER_LOCATE};
-    assert_false(gateway_order(b->g, &o, message));
-    struct event e = fix(wall_ms);
-    gateway_event(b->g, NULL, &e);
-    assert_true(gateway_order(b->g, &o, message));
-    assert_string_equal(message, "24.000000,109.000000 0 s ago");
-    o = (struct wire_order){.id = 2, .kind = WIRE_ORDER_BUZZER, .buzzer_ms = 100};
-    assert_false(gateway_order(b->g, &o, message));
-    o = (struct wire_order){.id = 3, .kind = 77};
-    assert_false(gateway_order(b->g, &o, message));
-    assert_true(strlen(message) > 0);
-    finish(b, &f);
-    free(b);
-}
-
 static void test_disk_trouble_is_an_event(void **state)
 {
     (void)state;
@@ -395,7 +373,6 @@ int main(void)
         cmocka_unit_test(test_nonsense_is_dropped_and_counted),
         cmocka_unit_test(test_receiver_sets_a_lost_clock),
         cmocka_unit_test(test_odd_receiver_is_not_believed),
-        cmocka_unit_test(test_orders),
         cmocka_unit_test(test_disk_trouble_is_an_event),
         cmocka_unit_test(test_given_up_records_are_reported),
         cmocka_unit_test(test_two_input_devices),

@@ -679,7 +679,7 @@ static void test_deleted_file_goes_on_above(void **state)
 
 /* --- kill -9 --- */
 
-struct report {
+struct done_so_far {
     uint8_t lane;
     uint64_t last;
 };
@@ -687,7 +687,7 @@ static int report_fd;
 static void report_stored(void *arg, enum event_lane lane, uint64_t last)
 {
     (void)arg;
-    struct report r = {.lane = (uint8_t)lane, .last = last};
+    struct done_so_far r = {.lane = (uint8_t)lane, .last = last};
     if (write(report_fd, &r, sizeof r) != sizeof r)
         _exit(9);
 }
@@ -748,7 +748,7 @@ static void test_kill_at_any_moment(void **state)
         int status;
         waitpid(pid, &status, 0);
         assert_true(WIFSIGNALED(status));
-        struct report r;
+        struct done_so_far r;
         while (read(pipes[0], &r, sizeof r) == (ssize_t)sizeof r) {
             assert_true(r.last > reported[r.lane]); /* never back, over restarts too */
             reported[r.lane] = r.last;
