@@ -1,6 +1,7 @@
 #include "bus.h"
 
 #include <math.h>
+#include <string.h>
 
 static const double far_m = 20000;        /* further than this from its line a bus is nowhere on it */
 static const double same_street_m = 15;   /* two passes of a line this near each other are one street */
@@ -11,6 +12,13 @@ static const double jitter_m = 25;        /* and wanders less between two report
 static const double heading_mps = 3;      /* below this the track over ground means little */
 static const int64_t boarding_ms = 30000; /* a card or a camera may speak this long before the beam in the door */
 static const int64_t camera_silent_ms = 600000;
+static const int32_t moving_mmps = 1389; /* 5 km/h: below it a receiver may be standing */
+static const int32_t driven_mmps = 4444; /* 16 km/h, or the way of three minutes at 5 km/h: a run has begun (13 CCR 1294 arms its alarm likewise) */
+static const double driven_m = 250;
+static const int64_t settle_ms = 30000; /* a motion sensor holds its output, and a curtain swings, for this long after the last one left */
+static const int cards_pct = 80;        /* how far cards are believed: some forget theirs */
+static const int cards_margin_pct = 5;
+static const int drift_persons = 20; /* fewer boardings say nothing of a counter's drift */
 
 /* True when the line runs against the way the bus moves at that place: the other direction of a street driven both ways. */
 static bool against(const struct duty_route *r, const struct geo_match *m, const struct event_fix *f)
@@ -56,6 +64,69 @@ static void match_route(struct bus *b, const struct duty_set *set, const struct 
     b->along_m = m.along_m;
 }
 
+/* ---- the run ---- */
+
+static void begin_run(struct bus *b, int64_t at_ms)
+{
+    b->run = BUS_RUN_ON;
+    b->run_ms = at_ms;
+    b->patrol_ms = b->confirm_ms = b->motion_ms = 0;
+    b->confirm_kind = 0;
+    b->end_opens = 0;
+}
+
+static void end_run(struct bus *b, int64_t at_ms)
+{
+    b->run = BUS_RUN_ENDED;
+    b->run_ms = at_ms;
+    b->under_way = 0;
+    b->end_opens = bus_doors_open(b) == 1;
+}
+
+static void count_drift(struct bus *b)
+{
+    int64_t in, out;
+    if (!bus_doors_count(b, &in, &out) || in < drift_persons)
+        return;
+    int64_t pm = (in > out ? in - out : out - in) * 1000 / in;
+    pm = pm > 500 ? 500 : pm;
+    b->drift_pm = (uint16_t)(b->drift_runs == 0 ? pm : (3 * (int64_t)b->drift_pm + pm) / 4);
+    b->drift_runs = b->drift_runs < UINT8_MAX ? (uint8_t)(b->drift_runs + 1) : UINT8_MAX;
+}
+
+/* The bus is empty, as people confirmed: every count begins anew. */
+static void set_empty(struct bus *b, int64_t at_ms)
+{
+    count_drift(b);
+    for (int i = 0; i < BUS_DOORS; i++) {
+        b->door[i].base_boarded = b->door[i].boarded;
+        b->door[i].base_alighted = b->door[i].alighted;
+        b->door[i].flags &= (uint8_t)~EVENT_COUNT_DOUBTFUL;
+    }
+    memset(b->seen, 0, sizeof b->seen);
+    memset(b->pupil, 0, sizeof b->pupil);
+    memset(b->staff, 0, sizeof b->staff);
+    b->pupils = b->staffs = 0;
+    b->card_ms = b->pupil_ms = b->attendant_ms = 0;
+    begin_run(b, at_ms);
+    b->run = BUS_RUN_IDLE;
+    b->idle_m = b->moved_m;
+}
+
+static void apply_speed(struct bus *b, const struct event *e)
+{
+    int32_t v = e->fix.speed_mmps;
+    bool fast = v != EVENT_UNKNOWN && v > moving_mmps;
+    b->fast_fixes = !fast ? 0 : b->fast_fixes < 2 ? (uint8_t)(b->fast_fixes + 1) : 2;
+    bool on = (b->inputs_known & EVENT_IN_IGNITION) == 0 || (b->inputs & EVENT_IN_IGNITION) != 0;
+    if (b->fast_fixes == 2 && bus_doors_open(b) != 1)
+        b->under_way = 1;
+    if (b->run == BUS_RUN_IDLE && b->fast_fixes == 2 && (v > driven_mmps || b->moved_m - b->idle_m >= driven_m))
+        begin_run(b, e->time_ms);
+    else if (b->run == BUS_RUN_ENDED && b->fast_fixes == 2 && on)
+        begin_run(b, e->time_ms); /* it was a pause: who drives off knows who is aboard */
+}
+
 static void apply_fix(struct bus *b, const struct duty_set *set, const struct duty_vehicle *v, const struct event *e)
 {
     if (e->time_ms >= b->report_ms) {
@@ -73,7 +144,134 @@ static void apply_fix(struct bus *b, const struct duty_set *set, const struct du
     }
     b->fix = e->fix;
     b->fix_ms = e->time_ms;
+    apply_speed(b, e);
     match_route(b, set, v);
+}
+
+static void apply_patrol(struct bus *b, int64_t at_ms)
+{
+    if (b->run == BUS_RUN_ENDED)
+        b->patrol_ms = at_ms;
+}
+
+static void apply_confirm(struct bus *b, int64_t at_ms, uint8_t kind)
+{
+    if (b->run != BUS_RUN_ENDED || b->patrol_ms == 0 || at_ms <= b->patrol_ms)
+        return;
+    b->confirm_ms = at_ms;
+    b->confirm_kind = kind;
+}
+
+static void apply_inputs(struct bus *b, const struct event *e)
+{
+    uint32_t was = b->inputs & b->inputs_known, open = was & EVENT_IN_DOORS;
+    b->inputs = e->inputs.state & e->inputs.known;
+    b->inputs_known = e->inputs.known;
+    b->inputs_fitted |= e->inputs.known;
+    b->inputs_ms = e->time_ms;
+    uint32_t rose = b->inputs & ~was;
+    if ((b->inputs & EVENT_IN_DOORS) != open) {
+        b->door_ms = e->time_ms;
+        if (b->run == BUS_RUN_ENDED && open == 0 && b->end_opens < UINT8_MAX)
+            b->end_opens++;
+    }
+    if (bus_doors_open(b) == 1 && b->fast_fixes == 0)
+        b->under_way = 0;
+    if (b->run == BUS_RUN_ON && (b->inputs_known & ~b->inputs & EVENT_IN_IGNITION) != 0 && b->fast_fixes < 2)
+        end_run(b, e->time_ms);
+    if ((rose & EVENT_IN_PATROL) != 0)
+        apply_patrol(b, e->time_ms);
+    if ((rose & EVENT_IN_CONFIRM) != 0) {
+        apply_confirm(b, e->time_ms, EVENT_CARD_UNKNOWN);
+        b->attendant_ms = e->time_ms;
+    }
+    if (b->run == BUS_RUN_ENDED && (b->inputs & EVENT_IN_MOTION) != 0 && bus_doors_open(b) != 1 && b->end_opens > 0 &&
+        e->time_ms - b->door_ms >= settle_ms)
+        b->motion_ms = e->time_ms;
+}
+
+/* ---- cards ---- */
+
+/* Put into or take out of a short list; false: it was full. */
+static bool list_card(uint64_t *list, size_t *n, size_t max, uint64_t hash, uint8_t way, bool toggles)
+{
+    size_t i = 0;
+    while (i < *n && list[i] != hash)
+        i++;
+    if (i < *n) {
+        if (way == EVENT_CARD_OFF || (way == EVENT_CARD_TAP && toggles)) {
+            memmove(list + i, list + i + 1, (*n - i - 1) * sizeof *list);
+            list[--*n] = 0;
+        }
+        return true;
+    }
+    if (way == EVENT_CARD_OFF)
+        return true;
+    if (*n == max)
+        return false;
+    list[(*n)++] = hash;
+    return true;
+}
+
+static void apply_card(struct bus *b, const struct event *e)
+{
+    const struct event_card *c = &e->card;
+    if (e->time_ms <= b->card_ms) /* a duplicate must not tap off again; two cards in one millisecond no reader reads */
+        return;
+    b->card_ms = e->time_ms;
+    b->cards_down = 0;
+    size_t n;
+    switch ((enum event_card_kind)c->kind) {
+    case EVENT_CARD_PUPIL:
+        n = b->pupils;
+        list_card(b->pupil, &n, BUS_CARDS_MAX, c->hash, c->way, true);
+        b->pupils = (uint16_t)n;
+        b->pupil_ms = e->time_ms;
+        break;
+    case EVENT_CARD_ATTENDANT: /* an attendant who taps twice did not leave: only a reader that knows the way says so */
+        n = b->staffs;
+        list_card(b->staff, &n, BUS_STAFF_MAX, c->hash, c->way, false);
+        b->staffs = (uint8_t)n;
+        b->attendant_ms = b->staffs > 0 ? e->time_ms : 0;
+        apply_confirm(b, e->time_ms, c->kind);
+        break;
+    case EVENT_CARD_DRIVER: apply_confirm(b, e->time_ms, c->kind); break;
+    case EVENT_CARD_PATROL: apply_patrol(b, e->time_ms); break;
+    case EVENT_CARD_UNKNOWN: break;
+    }
+}
+
+bool bus_card_aboard(const struct bus *b, uint64_t hash)
+{
+    for (size_t i = 0; i < b->pupils; i++)
+        if (b->pupil[i] == hash)
+            return true;
+    return false;
+}
+
+/* ---- counts ---- */
+
+bool bus_doors_count(const struct bus *b, int64_t *ret_boarded, int64_t *ret_alighted)
+{
+    bool any = false;
+    *ret_boarded = *ret_alighted = 0;
+    for (int i = 0; i < BUS_DOORS; i++) {
+        any = any || b->door[i].time_ms != 0;
+        *ret_boarded += (int64_t)b->door[i].boarded - b->door[i].base_boarded;
+        *ret_alighted += (int64_t)b->door[i].alighted - b->door[i].base_alighted;
+    }
+    return any;
+}
+
+/* A counter whose memory was lost counts on from where it stood; and the attendant who leaves the empty bus does not owe it a person. */
+static void keep_base(struct bus *b, int door, const struct event_count *c)
+{
+    int32_t in = b->door[door].boarded - b->door[door].base_boarded, out = b->door[door].alighted - b->door[door].base_alighted;
+    if ((b->door[door].base_boarded > 0 && c->boarded < b->door[door].base_boarded) ||
+        (b->door[door].base_alighted > 0 && c->alighted < b->door[door].base_alighted)) {
+        b->door[door].base_boarded = c->boarded - in;
+        b->door[door].base_alighted = c->alighted - out;
+    }
 }
 
 static void apply_count(struct bus *b, const struct event *e)
@@ -89,11 +287,15 @@ static void apply_count(struct bus *b, const struct event *e)
         bool first = b->door[c->door].time_ms == 0;
         if (first || c->boarded != b->door[c->door].boarded || c->alighted != b->door[c->door].alighted)
             b->door[c->door].changed_ms = e->time_ms;
+        keep_base(b, c->door, c);
         b->door[c->door].boarded = c->boarded;
         b->door[c->door].alighted = c->alighted;
         b->door[c->door].time_ms = e->time_ms;
         b->door[c->door].confidence_pct = c->confidence_pct;
         b->door[c->door].flags = c->flags;
+        int64_t in, out;
+        if (b->run == BUS_RUN_IDLE && b->run_ms != 0 && bus_doors_count(b, &in, &out) && out > in)
+            b->door[c->door].base_alighted += (int32_t)(out - in);
     } else if (c->source >= EVENT_COUNT_CAMERA && c->source <= EVENT_COUNT_CARDS) {
         int i = c->source - EVENT_COUNT_CAMERA;
         if (e->time_ms < b->seen[i].time_ms)
@@ -102,7 +304,25 @@ static void apply_count(struct bus *b, const struct event *e)
         b->seen[i].time_ms = e->time_ms;
         b->seen[i].confidence_pct = c->confidence_pct;
         b->seen[i].flags = c->flags;
+        if (c->source == EVENT_COUNT_ATTENDANT)
+            b->attendant_ms = e->time_ms;
     }
+}
+
+static void apply_other(struct bus *b, const struct event *e)
+{
+    if (e->kind == EVENT_CARD)
+        apply_card(b, e);
+    else if (e->kind == EVENT_TALLY && (e->tally.flags & EVENT_TALLY_ZEROED) != 0 && e->time_ms >= b->run_ms)
+        set_empty(b, e->time_ms);
+    else if (e->kind == EVENT_READING && e->reading.what == EVENT_READING_CABIN_C && e->time_ms >= b->cabin_ms) {
+        b->cabin_mc = e->reading.value;
+        b->cabin_ms = e->time_ms;
+    } else if (e->kind == EVENT_GNSS && e->gnss.fault == EVENT_GNSS_ANTENNA) {
+        b->antenna_bad = e->gnss.over == 0;
+        b->antenna_seen = 1;
+    } else if (e->kind == EVENT_HEALTH && e->health.device == EVENT_DEVICE_CARDS)
+        b->cards_down = e->health.state != EVENT_DEVICE_OK;
 }
 
 void bus_apply(struct bus *b, const struct duty_set *set, const struct duty_vehicle *v, const struct event *e)
@@ -113,12 +333,11 @@ void bus_apply(struct bus *b, const struct duty_set *set, const struct duty_vehi
         apply_fix(b, set, v, e);
     else if (e->kind == EVENT_COUNT)
         apply_count(b, e);
-    else if (e->kind == EVENT_INPUTS && e->time_ms >= b->inputs_ms) {
-        b->inputs = e->inputs.state & e->inputs.known;
-        b->inputs_known = e->inputs.known;
-        b->inputs_fitted |= e->inputs.known;
-        b->inputs_ms = e->time_ms;
-    }
+    else if (e->kind == EVENT_INPUTS) {
+        if (e->time_ms >= b->inputs_ms)
+            apply_inputs(b, e);
+    } else
+        apply_other(b, e);
     if (e->time_ms > b->time_ms)
         b->time_ms = e->time_ms;
 }
@@ -126,6 +345,7 @@ void bus_apply(struct bus *b, const struct duty_set *set, const struct duty_vehi
 /* One source's word. */
 struct word {
     int64_t persons, time_ms;
+    int32_t margin;
     uint8_t confidence_pct, source;
     bool doubtful;
 };
@@ -138,7 +358,8 @@ static bool doors_word(const struct bus *b, const struct duty_vehicle *v, struct
         if (b->door[i].time_ms == 0)
             continue;
         any = true;
-        w->persons += (int64_t)b->door[i].boarded - b->door[i].alighted; /* in at the front and out at the rear is usual: only the sum counts */
+        /* in at the front and out at the rear is usual: only the sum counts */
+        w->persons += ((int64_t)b->door[i].boarded - b->door[i].base_boarded) - ((int64_t)b->door[i].alighted - b->door[i].base_alighted);
         w->doubtful = w->doubtful || (b->door[i].flags & EVENT_COUNT_DOUBTFUL) != 0;
         if (b->door[i].confidence_pct < w->confidence_pct)
             w->confidence_pct = b->door[i].confidence_pct;
@@ -152,6 +373,12 @@ static bool doors_word(const struct bus *b, const struct duty_vehicle *v, struct
         w->doubtful = true;
     }
     w->persons += v == NULL ? 0 : v->staff_uncounted;
+    int64_t in, out;
+    bus_doors_count(b, &in, &out);
+    w->margin = in > 0 ? (int32_t)((in * b->drift_pm + 999) / 1000) : 0;
+    int trust = 100 - (2 * b->drift_pm + 5) / 10;
+    if (b->drift_pm > 0 && w->confidence_pct > trust)
+        w->confidence_pct = (uint8_t)(trust > 1 ? trust : 1);
     return any;
 }
 
@@ -161,6 +388,12 @@ static bool leads(const struct word *a, const struct word *b)
     return a->confidence_pct != b->confidence_pct ? a->confidence_pct > b->confidence_pct : rank[a->source] > rank[b->source];
 }
 
+static bool agrees(const struct word *lead, const struct word *w)
+{
+    int64_t apart = w->persons - lead->persons, most = 1 + (int64_t)(w->margin > lead->margin ? w->margin : lead->margin);
+    return apart >= -most && apart <= most;
+}
+
 struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v)
 {
     struct bus_persons r = {.persons = EVENT_UNKNOWN, .pupils = EVENT_UNKNOWN, .least = EVENT_UNKNOWN, .most = EVENT_UNKNOWN};
@@ -168,12 +401,24 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
     int64_t changed_ms = 0;
     size_t n = doors_word(b, v, &word[0], &changed_ms) ? 1 : 0;
     for (int i = 0; i < 3; i++) {
-        if (b->seen[i].time_ms == 0 || b->seen[i].aboard == EVENT_UNKNOWN || b->seen[i].time_ms < changed_ms - boarding_ms)
+        struct word w = {.persons = b->seen[i].aboard,
+                         .time_ms = b->seen[i].time_ms,
+                         .confidence_pct = b->seen[i].confidence_pct,
+                         .source = (uint8_t)(EVENT_COUNT_CAMERA + i),
+                         .doubtful = (b->seen[i].flags & EVENT_COUNT_DOUBTFUL) != 0};
+        if (w.source == EVENT_COUNT_CARDS && b->pupil_ms > w.time_ms) /* no device counts them: we do */
+            w = (struct word){.persons = b->pupils + (v == NULL ? 0 : v->staff),
+                              .time_ms = b->pupil_ms,
+                              .margin = (b->pupils * cards_margin_pct + 99) / 100,
+                              .confidence_pct = (uint8_t)cards_pct,
+                              .source = EVENT_COUNT_CARDS};
+        if (w.time_ms == 0 || w.persons == EVENT_UNKNOWN || w.time_ms < changed_ms - boarding_ms)
             continue;
-        if (i == 0 && b->seen[i].time_ms < b->time_ms - camera_silent_ms)
+        if (i == 0 && w.time_ms < b->time_ms - camera_silent_ms)
             continue;
-        word[n++] = (struct word){b->seen[i].aboard < 0 ? 0 : b->seen[i].aboard, b->seen[i].time_ms, b->seen[i].confidence_pct,
-                                  (uint8_t)(EVENT_COUNT_CAMERA + i), (b->seen[i].flags & EVENT_COUNT_DOUBTFUL) != 0};
+        if (w.persons < 0)
+            w.persons = 0;
+        word[n++] = w;
     }
     if (n == 0)
         return r;
@@ -182,19 +427,23 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
         if (leads(&word[i], &word[lead]))
             lead = i;
     int64_t least = word[lead].persons, most = least;
+    int32_t margin = word[lead].margin, widest = margin;
     int wrong = 100; /* per cent that every agreeing source is wrong */
     for (size_t i = 0; i < n; i++) {
-        int64_t apart = word[i].persons - word[lead].persons;
+        bool same = agrees(&word[lead], &word[i]);
         least = word[i].persons < least ? word[i].persons : least;
         most = word[i].persons > most ? word[i].persons : most;
-        r.doubtful = r.doubtful || word[i].doubtful || apart < -1 || apart > 1;
-        if (apart < -1 || apart > 1)
+        r.doubtful = r.doubtful || word[i].doubtful || !same;
+        if (!same)
             continue;
+        margin = word[i].margin < margin ? word[i].margin : margin;
+        widest = word[i].margin > widest ? word[i].margin : widest;
         r.sources++;
         wrong = (wrong * (100 - word[i].confidence_pct) + 50) / 100;
         r.time_ms = word[i].time_ms > r.time_ms ? word[i].time_ms : r.time_ms;
     }
     r.persons = (int32_t)word[lead].persons;
+    r.margin = r.sources > 1 && widest > 0 && margin == 0 ? 1 : margin; /* what a drifting counter supports is not proven to the last person */
     r.least = (int32_t)least;
     r.most = (int32_t)most;
     int32_t pupils = r.persons - (v == NULL ? 0 : v->staff);
@@ -247,7 +496,8 @@ static void shift(int64_t *ms, int64_t by_ms)
 
 void bus_shift(struct bus *b, int64_t by_ms)
 {
-    int64_t *const times[] = {&b->time_ms, &b->fix_ms, &b->report_ms, &b->route_ms, &b->inputs_ms};
+    int64_t *const times[] = {&b->time_ms,      &b->fix_ms, &b->report_ms, &b->route_ms,  &b->inputs_ms,  &b->card_ms,   &b->pupil_ms,
+                              &b->attendant_ms, &b->run_ms, &b->door_ms,   &b->patrol_ms, &b->confirm_ms, &b->motion_ms, &b->cabin_ms};
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
         shift(times[i], by_ms);
     for (size_t i = 0; i < BUS_DOORS; i++) {

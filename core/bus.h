@@ -8,7 +8,17 @@
 #include "duty.h"
 #include "event.h"
 
-#define BUS_DOORS 4
+#define BUS_DOORS     4
+#define BUS_CARDS_MAX 100 /* pupils whose cards are aboard; more are not told apart */
+#define BUS_STAFF_MAX 4
+
+/*
+ * A run from the first movement until the head-count was set to empty.
+ *   idle --(16 km/h, or 250 m driven)--> on --(ignition known off, standing)--> ended --(EVENT_TALLY zeroed)--> idle
+ *                                         on <--(driven again with the ignition on)-- ended
+ * A bus without an ignition input never ends a run here, so nothing is judged that belongs to the end.
+ */
+enum bus_run { BUS_RUN_IDLE = 0, BUS_RUN_ON, BUS_RUN_ENDED };
 
 struct bus {
     int64_t time_ms; /* newest event time folded in, 0 = none yet */
@@ -28,9 +38,10 @@ struct bus {
 
     /* persons, by source */
     struct {
-        int32_t boarded, alighted; /* since zeroed */
-        int64_t time_ms;           /* 0 = this door never reported */
-        int64_t changed_ms;        /* when the totals last changed */
+        int32_t boarded, alighted;           /* as its counter says */
+        int32_t base_boarded, base_alighted; /* what it said when the head-count was set to empty: drift does not add up over runs */
+        int64_t time_ms;                     /* 0 = this door never reported */
+        int64_t changed_ms;                  /* when the totals last changed */
         uint8_t confidence_pct, flags;
     } door[BUS_DOORS];
     struct {
@@ -42,6 +53,39 @@ struct bus {
     uint32_t inputs, inputs_known; /* enum event_input, of the newest report: a report replaces all bits */
     uint32_t inputs_fitted;        /* every bit that was ever known */
     int64_t inputs_ms;
+
+    /* cards; all of this run */
+    uint64_t pupil[BUS_CARDS_MAX]; /* hashes aboard, in the order they came */
+    uint64_t staff[BUS_STAFF_MAX]; /* attendants aboard */
+    uint16_t pupils;
+    uint8_t staffs;
+    uint8_t cards_down;   /* 1 = the reader said it cannot read */
+    int64_t card_ms;      /* newest card of any kind: the reader reads; 0 = none yet */
+    int64_t pupil_ms;     /* newest pupil's card */
+    int64_t attendant_ms; /* newest sign of an attendant: card, own count, button */
+
+    /* the run */
+    uint8_t run;          /* enum bus_run */
+    uint8_t fast_fixes;   /* valid fixes in a row above 5 km/h, at most 2: one may be a jump */
+    uint8_t under_way;    /* 1 = it left the stop and no door was opened at a standstill since */
+    uint8_t end_opens;    /* how often a door was opened after the run ended; open then counts as once */
+    double idle_m;        /* moved_m when the run before was over */
+    int64_t run_ms;       /* when `run` changed, 0 = never */
+    int64_t door_ms;      /* when a door contact changed last */
+    int64_t patrol_ms;    /* rear button or patrol tag after the end, 0 = not yet */
+    int64_t confirm_ms;   /* second confirmation after that, 0 = not yet */
+    uint8_t confirm_kind; /* enum event_card_kind of who, 0 = button */
+    int64_t motion_ms;    /* something moved in the shut bus after its people had left, 0 = nothing did */
+
+    /* readings and faults that rules need */
+    int32_t cabin_mc; /* cabin temperature, thousandths of a degree, EVENT_UNKNOWN or cabin_ms 0: not known */
+    int64_t cabin_ms;
+    uint8_t antenna_bad; /* the receiver says open or short */
+    uint8_t antenna_seen;
+
+    /* what the door counters were found to miss at the ends of runs, when the bus was known empty */
+    uint16_t drift_pm; /* of the persons boarded, per mille */
+    uint8_t drift_runs;
 };
 
 /*
@@ -52,8 +96,10 @@ struct bus_persons {
     int32_t persons;        /* best estimate, staff included, >= 0; EVENT_UNKNOWN when nothing counts */
     int32_t least, most;    /* lowest and highest of the current sources */
     int32_t pupils;         /* persons less staff, >= 0; EVENT_UNKNOWN likewise */
-    uint8_t confidence_pct; /* 0..100 of the leader; with others that agree, that they are not all wrong: 100 - (100-a)(100-b)/100 */
-    uint8_t sources;        /* how many independent sources say so (equal within one person) */
+    uint8_t confidence_pct; /* 0..100 of the leader; with others that agree, that they are not all wrong: 100 - (100-a)(100-b)/100. Door counters
+                               with a known drift are believed less: 100 less twice the drift in per cent */
+    uint8_t sources;        /* how many independent sources say so (equal within one person and their margins) */
+    int32_t margin;         /* persons by which `persons` may be off as the counters' drift goes; 0 while none was found */
     bool doubtful;          /* current sources disagree, negative tally, or a device said so */
     int64_t time_ms;        /* of the newest of the sources that say so */
     uint8_t source;         /* enum event_count_source of the leading one */
@@ -72,6 +118,12 @@ void bus_shift(struct bus *b, int64_t by_ms);
 
 /* v NULL: nobody is staff. */
 struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v);
+
+/* Persons counted in and out at the doors since the head-count was last empty; false: no door counter. */
+bool bus_doors_count(const struct bus *b, int64_t *ret_boarded, int64_t *ret_alighted);
+
+/* Is this pupil's card aboard? */
+bool bus_card_aboard(const struct bus *b, uint64_t hash);
 
 /* 1 a door is known open, 0 all fitted doors are known closed, -1 not known. */
 int bus_doors_open(const struct bus *b);

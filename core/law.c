@@ -13,7 +13,8 @@
 #define TEXT_MAX      400
 #define HOLD_MAX_MS   86400000
 
-static const char *const rule_words[] = {"OVL-1", "OVL-2", "OVL-3", "OVL-D", "SPD-1", "SPD-2", "SPD-3", "RTE-1", "SOS-1", NULL}; /* enum law_rule */
+static const char *const rule_words[] = {"OVL-1", "OVL-2", "OVL-3", "OVL-D", "SPD-1", "SPD-2", "SPD-3", "RTE-1", "SOS-1", "OVL-4",
+                                         "STP-2", "ATT-1", "ATT-4", "LFT-1", "LFT-2", "DRV-1", "FIR-1", "DEV-2", "LMP-1", NULL}; /* enum law_rule */
 static const char *const severity_words[] = {"none", "info", "low", "medium", "high", "critical", NULL}; /* enum law_severity */
 static const char *const to_words[] = {"CAB", "DIS", "SCH", "OFF", "POL", "PAR", NULL};                  /* bits of enum law_to */
 static const char *const mark_words[] = {"primary", "secondary", "advice", NULL};
@@ -45,6 +46,22 @@ static const struct number rte_1[] = {{"urban_m", "m", 10, 5000},
                                       {"raised_after_ms", "ms", 0, HOLD_MAX_MS},
                                       {"confidence_pct", "%", 1, 100}};
 
+static const struct number confidence[] = {{"confidence_pct", "%", 1, 100}};
+static const struct number stp_2[] = {{"moving_kmh", "km/h", 1, 60},
+                                      {"fast_kmh", "km/h", 1, 120},
+                                      {"fast_on_ms", "ms", 0, HOLD_MAX_MS},
+                                      {"hdop_max", "", 1, 99},
+                                      {"confidence_pct", "%", 1, 100}};
+static const struct number att_4[] = {{"moving_kmh", "km/h", 1, 60}, {"confidence_pct", "%", 1, 100}};
+static const struct number lft_1[] = {{"confidence_pct", "%", 1, 100},
+                                      {"excuse_ms", "ms", 0, HOLD_MAX_MS},
+                                      {"school_ms", "ms", 1000, HOLD_MAX_MS},
+                                      {"everybody_ms", "ms", 1000, HOLD_MAX_MS}};
+static const struct number drv_1[] = {{"moving_kmh", "km/h", 1, 60}, {"moving_fix_ms", "ms", 1000, 600000}, {"moving_on_ms", "ms", 0, HOLD_MAX_MS}};
+static const struct number fir_1[] = {{"cabin_c", "C", 20, 90}, {"heat_on_ms", "ms", 0, HOLD_MAX_MS}, {"reading_ms", "ms", 1000, 3600000}};
+static const struct number dev_2[] = {{"moving_kmh", "km/h", 1, 60}, {"moving_fix_ms", "ms", 1000, 600000}};
+static const struct number lmp_1[] = {{"confidence_pct", "%", 1, 100}, {"empty_on_ms", "ms", 0, HOLD_MAX_MS}};
+
 enum { GRADES = 1, GRADES_EXPRESS = 2, LIMITS = 4, RAISED = 8 };
 static const struct shape {
     const struct number *number;
@@ -61,6 +78,16 @@ static const struct shape {
     [LAW_SPD_3] = {NUMBERS(spd_3), 0},
     [LAW_RTE_1] = {NUMBERS(rte_1), RAISED},
     [LAW_SOS_1] = {NULL, 0, 0},
+    [LAW_OVL_4] = {NUMBERS(confidence), 0},
+    [LAW_STP_2] = {NUMBERS(stp_2), RAISED},
+    [LAW_ATT_1] = {NUMBERS(confidence), 0},
+    [LAW_ATT_4] = {NUMBERS(att_4), 0},
+    [LAW_LFT_1] = {NUMBERS(lft_1), RAISED},
+    [LAW_LFT_2] = {NULL, 0, 0},
+    [LAW_DRV_1] = {NUMBERS(drv_1), RAISED},
+    [LAW_FIR_1] = {NUMBERS(fir_1), 0},
+    [LAW_DEV_2] = {NUMBERS(dev_2), RAISED},
+    [LAW_LMP_1] = {NUMBERS(lmp_1), 0},
 };
 
 /* Everything a pack allocates hangs on one chain. */

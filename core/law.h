@@ -23,6 +23,16 @@ enum law_rule { /* index of a rule; LAW_RULES in all. The words (OVL-1 ...) are 
                 LAW_SPD_3,
                 LAW_RTE_1,
                 LAW_SOS_1,
+                LAW_OVL_4,
+                LAW_STP_2,
+                LAW_ATT_1,
+                LAW_ATT_4,
+                LAW_LFT_1,
+                LAW_LFT_2,
+                LAW_DRV_1,
+                LAW_FIR_1,
+                LAW_DEV_2,
+                LAW_LMP_1,
                 LAW_RULES,
 };
 
@@ -101,6 +111,26 @@ enum law_rte_1_param {
     LAW_RTE_1_RAISED_AFTER_MS, /* or off the route for so long */
     LAW_RTE_1_CONFIDENCE_PCT,
 };
+enum law_ovl_4_param { LAW_OVL_4_CONFIDENCE_PCT };
+enum law_stp_2_param {
+    LAW_STP_2_MOVING_KMH, /* faster than this the bus drives */
+    LAW_STP_2_FAST_KMH,   /* faster than this fast_on_ms is the hold time */
+    LAW_STP_2_FAST_ON_MS,
+    LAW_STP_2_HDOP_MAX,
+    LAW_STP_2_CONFIDENCE_PCT,
+};
+enum law_att_1_param { LAW_ATT_1_CONFIDENCE_PCT };
+enum law_att_4_param { LAW_ATT_4_MOVING_KMH, LAW_ATT_4_CONFIDENCE_PCT };
+enum law_lft_1_param {
+    LAW_LFT_1_CONFIDENCE_PCT,
+    LAW_LFT_1_EXCUSE_MS,    /* for so long after the end of a run pupils may be getting off: door open, attendant there */
+    LAW_LFT_1_SCHOOL_MS,    /* the rule's recipients are told after this, on_ms being the siren's */
+    LAW_LFT_1_EVERYBODY_MS, /* and those of `raised` after this */
+};
+enum law_drv_1_param { LAW_DRV_1_MOVING_KMH, LAW_DRV_1_MOVING_FIX_MS, LAW_DRV_1_MOVING_ON_MS };
+enum law_fir_1_param { LAW_FIR_1_CABIN_C, LAW_FIR_1_HEAT_ON_MS, LAW_FIR_1_READING_MS /* how old a reading may be */ };
+enum law_dev_2_param { LAW_DEV_2_MOVING_KMH, LAW_DEV_2_MOVING_FIX_MS };
+enum law_lmp_1_param { LAW_LMP_1_CONFIDENCE_PCT, LAW_LMP_1_EMPTY_ON_MS /* lit without pupils for so long */ };
 #define LAW_PARAMS_MAX 11
 
 struct law_param { /* a named number of a rule, e.g. "margin_kmh" */
@@ -142,7 +172,7 @@ struct law_rule_text {
     int64_t on_ms, on_single_ms, off_ms, cooldown_ms; /* hold times of the episode; on_single_ms: one source only */
     int64_t gap_ms;                    /* two inputs further apart than this are not one stretch of time; 0 = inputs hold until the next one */
     int64_t expire_ms;                 /* an open episode without any input for so long ends; 0 = never */
-    enum law_severity raised_severity; /* the second step of RTE-1 and SPD-2; LAW_NONE elsewhere */
+    enum law_severity raised_severity; /* the second step of RTE-1, SPD-2, STP-2, LFT-1, DRV-1, DEV-2; LAW_NONE elsewhere */
     uint32_t raised_to;
     const struct law_cite *cite;
     size_t cites;

@@ -15,24 +15,38 @@ static const struct family {
 } families[RULES_LADDERS] = {
     [RULES_OVERLOAD] = {LAW_OVL_1, true, 1, rules_overload}, [RULES_DOUBT] = {LAW_OVL_DOUBT, true, 1, rules_doubt},
     [RULES_SPEED] = {LAW_SPD_1, false, 100, rules_speed},    [RULES_ROUTE] = {LAW_RTE_1, false, 10, rules_route},
-    [RULES_SOS] = {LAW_SOS_1, true, 1, rules_sos},
+    [RULES_SOS] = {LAW_SOS_1, true, 1, rules_sos},           [RULES_FRONT] = {LAW_OVL_4, true, 1, rules_front_seat},
+    [RULES_DOOR] = {LAW_STP_2, false, 100, rules_open_door}, [RULES_ATTENDANT] = {LAW_ATT_1, true, 1, rules_attendant},
+    [RULES_BELTS] = {LAW_ATT_4, false, 1, rules_belts},      [RULES_LEFT] = {LAW_LFT_1, true, 1, rules_left},
+    [RULES_PATROL] = {LAW_LFT_2, true, 1, rules_patrol},     [RULES_SEAT] = {LAW_DRV_1, true, 1, rules_driver_seat},
+    [RULES_FIRE] = {LAW_FIR_1, true, 1, rules_fire},         [RULES_TAMPER] = {LAW_DEV_2, true, 1, rules_tamper},
+    [RULES_BEACON] = {LAW_LMP_1, true, 1, rules_beacon},
 };
+
+enum rules_ladder rules_ladder_of(enum law_rule r)
+{
+    enum rules_ladder l = RULES_LADDERS;
+    for (int i = 0; i < RULES_LADDERS; i++)
+        if (families[i].first <= r && (l == RULES_LADDERS || families[i].first > families[l].first))
+            l = (enum rules_ladder)i;
+    return l;
+}
+
+bool rules_left_open(const struct rules_memory *mem)
+{
+    return mem->state[RULES_LEFT] >= RULES_ACTIVE;
+}
 
 const char *rules_unit(enum law_rule r)
 {
-    switch (r) {
-    case LAW_OVL_1:
-    case LAW_OVL_2:
-    case LAW_OVL_3:
-    case LAW_OVL_DOUBT: return "persons";
-    case LAW_SPD_1:
-    case LAW_SPD_2:
-    case LAW_SPD_3: return "km/h";
-    case LAW_RTE_1: return "m";
-    case LAW_SOS_1:
-    case LAW_RULES: break;
+    switch (rules_ladder_of(r)) {
+    case RULES_OVERLOAD:
+    case RULES_DOUBT: return "persons";
+    case RULES_SPEED:
+    case RULES_DOOR: return "km/h";
+    case RULES_ROUTE: return "m";
+    default: return "";
     }
-    return "";
 }
 
 int rules_loaded(const struct rules_view *w, double confidence_pct)
@@ -40,9 +54,17 @@ int rules_loaded(const struct rules_view *w, double confidence_pct)
     const struct bus_persons *p = &w->persons;
     if (p->persons == EVENT_UNKNOWN || p->confidence_pct < confidence_pct)
         return -1;
-    if (p->least > w->v->staff)
+    if (p->least - p->margin > w->v->staff)
         return 1;
-    return p->most <= w->v->staff && !p->doubtful ? 0 : -1;
+    return p->most + p->margin <= w->v->staff && !p->doubtful ? 0 : -1;
+}
+
+int rules_moving(const struct rules_view *w, double kmh, double age_ms)
+{
+    const struct bus *b = w->b;
+    if (b->fix_ms == 0 || (double)(w->now_ms - b->fix_ms) > age_ms || b->fix.speed_mmps == EVENT_UNKNOWN)
+        return -1;
+    return b->fix.speed_mmps * 0.0036 > kmh;
 }
 
 double rules_hdop(const struct bus *b, double unknown)
@@ -92,9 +114,9 @@ static struct rules_finding *add(struct step *s, enum rules_ladder ladder, enum 
                                 .lon_e7 = b->fix_ms != 0 ? b->fix.lon_e7 : EVENT_UNKNOWN,
                                 .fix_ms = b->fix_ms,
                                 .pupils = s->view.persons.pupils,
-                                .input_ms = counts                ? s->view.persons.time_ms
-                                            : ladder == RULES_SOS ? b->inputs_ms
-                                                                  : b->fix_ms};
+                                .input_ms = counts                                     ? s->view.persons.time_ms
+                                            : ladder >= RULES_SOS && b->inputs_ms != 0 ? b->inputs_ms
+                                                                                       : b->fix_ms};
     return f;
 }
 
@@ -240,7 +262,9 @@ static void open_episode(struct step *s, enum rules_ladder ladder, const struct 
 static void raise_episode(struct step *s, enum rules_ladder ladder, const struct reached *r, int64_t at_ms)
 {
     struct rules_episode *ep = &s->mem->episode[ladder];
-    if (!r->any || (r->rule <= ep->rule && r->severity <= ep->severity && r->points <= ep->points && r->criminal <= ep->criminal))
+    if (!r->any ||
+        (r->rule <= ep->rule && r->severity <= ep->severity && r->points <= ep->points && r->criminal <= ep->criminal &&
+         (ladder != RULES_LEFT || (r->to & ~ep->to) == 0))) /* a child left behind is as bad as can be from the start: more people are told */
         return;
     ep->raised_ms = families[ladder].lasting ? r->last_ms : at_ms;
     ep->rule = r->rule > ep->rule ? r->rule : ep->rule;
@@ -384,7 +408,9 @@ size_t rules_step(const struct law *law, const struct duty_set *set, const struc
     judge(&s, RULES_DOUBT, new_fix);
     judge(&s, RULES_SPEED, new_fix);
     judge(&s, RULES_ROUTE, new_fix);
-    judge(&s, RULES_SOS, new_fix);
+    s.view.left_open = rules_left_open(mem);
+    for (int l = RULES_SOS; l < RULES_LADDERS; l++)
+        judge(&s, (enum rules_ladder)l, new_fix);
     return s.n;
 }
 
@@ -456,7 +482,7 @@ size_t rules_cites(const struct law *law, const struct rules_finding *f, const s
     size_t n = t == NULL ? 0 : cite(t->cite, t->cites, out, 0);
     if (t != NULL && rule == LAW_SPD_1)
         n = cite_limit(t, f->limit, out, n);
-    if (f->points < 0)
+    if (f->points < 0 || rule > LAW_SPD_3)
         return n;
     enum law_rule first = rule <= LAW_OVL_3 ? LAW_OVL_1 : LAW_SPD_1, last = rule <= LAW_OVL_3 ? LAW_OVL_2 : LAW_SPD_1;
     for (enum law_rule r = first; r <= last; r++) {

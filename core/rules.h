@@ -6,7 +6,7 @@
  *   idle -> pending (true for on_ms) -> active -> clearing (false for off_ms) -> closed, then cool-down
  *
  * Overload (OVL-1 -> OVL-2 -> OVL-3) and speed (SPD-1 -> SPD-2 -> SPD-3) are ladders: one episode at a time whose rule, severity and points may
- * rise (RULES_RAISED, same id) and never fall. So one overload is one card on the officer's screen. OVL-D, RTE-1 and SOS-1 stand alone.
+ * rise (RULES_RAISED, same id) and never fall. So one overload is one card on the officer's screen. The other rules stand alone.
  * Each rung has its own hold time, and counts only what was sustained over it: a spike never grades. The value told is the mildest one
  * within that time.
  *
@@ -58,7 +58,24 @@ struct rules_finding {
 };
 
 /* The memory of one bus. Plain data: all-zero is a valid start, memcpy is a snapshot. */
-enum rules_ladder { RULES_OVERLOAD = 0, RULES_DOUBT, RULES_SPEED, RULES_ROUTE, RULES_SOS, RULES_LADDERS };
+enum rules_ladder {
+    RULES_OVERLOAD = 0,
+    RULES_DOUBT,
+    RULES_SPEED,
+    RULES_ROUTE,
+    RULES_SOS,
+    RULES_FRONT,     /* OVL-4 */
+    RULES_DOOR,      /* STP-2 */
+    RULES_ATTENDANT, /* ATT-1 */
+    RULES_BELTS,     /* ATT-4 */
+    RULES_LEFT,      /* LFT-1 */
+    RULES_PATROL,    /* LFT-2 */
+    RULES_SEAT,      /* DRV-1 */
+    RULES_FIRE,      /* FIR-1 */
+    RULES_TAMPER,    /* DEV-2 */
+    RULES_BEACON,    /* LMP-1 */
+    RULES_LADDERS,
+};
 enum rules_state { RULES_IDLE = 0, RULES_PENDING, RULES_ACTIVE, RULES_CLEARING };
 
 #define RULES_RUNGS 6
@@ -104,13 +121,18 @@ size_t rules_step(const struct law *law, const struct duty_set *set, const struc
  */
 double rules_limit_kmh(const struct law *law, const struct duty_set *set, const struct duty_vehicle *v, const struct bus *b);
 
+/* Which ladder a rule is a rung of. */
+enum rules_ladder rules_ladder_of(enum law_rule r);
+
+/* True while a pupil may be left in the bus and that was not cleared: the siren's word. */
+bool rules_left_open(const struct rules_memory *mem);
+
 /* "persons", "km/h", "m" or "" */
 const char *rules_unit(enum law_rule r);
 
 /*
- * rules_cites - what a finding's card quotes: the citations of its rule (of SPD-1 only those its limit can come from), then those of the grade that gave
- * the points, none twice.
- *   returns  how many were written to out
+ * rules_cites - what a finding's card quotes: the citations of its rule (of SPD-1 only those its limit can come from), then those of the grade that
+ * gave the points, none twice. returns  how many were written to out
  */
 #define RULES_CITES_MAX 24
 size_t rules_cites(const struct law *law, const struct rules_finding *f, const struct law_cite *out[RULES_CITES_MAX]);

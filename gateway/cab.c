@@ -43,6 +43,26 @@ static void output(struct cab *c, struct device *d, enum driver_output_kind kind
         c->figures.outputs_lost++; /* the line is dead, its health event says so; told again each 5 s */
 }
 
+/* Siren and voice need not be where the buzzer is. */
+static bool has_voice(const struct device *d)
+{
+    const struct driver *driver = device_driver(d);
+    return driver->output != NULL && (driver->kind == EVENT_DEVICE_INPUTS || driver->kind == EVENT_DEVICE_PANEL);
+}
+
+static void say(struct cab *c, const char *text, bool urgent)
+{
+    struct driver_output out = {.kind = DRIVER_OUT_TEXT, .on = urgent};
+    size_t n = strlen(text);
+    if (n > DRIVER_TEXT_MAX) /* not in the middle of a character */
+        for (n = DRIVER_TEXT_MAX; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;)
+            n--;
+    memcpy(out.text, text, n);
+    for (size_t i = 0; i < c->devices; i++)
+        if (has_voice(c->device[i]) && device_output(c->device[i], &out) != RC_OK)
+            c->figures.outputs_lost++;
+}
+
 static void on_panel_timer(uv_timer_t *t);
 
 static void show(struct cab *c)
@@ -51,6 +71,8 @@ static void show(struct cab *c)
     struct panel_signal s = panel_now(&c->panel, now);
     bool again = c->told_ms == 0 || now - c->told_ms >= REFRESH_MS;
     for (size_t i = 0; i < c->devices; i++) {
+        if (has_voice(c->device[i]) && (again || s.siren != c->told.siren))
+            output(c, c->device[i], DRIVER_OUT_SIREN, s.siren);
         if (!has_panel(c, c->device[i]))
             continue;
         if (again || s.buzzer != c->told.buzzer)
@@ -72,7 +94,7 @@ static void on_panel_timer(uv_timer_t *t)
     show(t->data);
 }
 
-static void speak(const struct cab *c, const struct rules_finding *f)
+static void speak(struct cab *c, const struct rules_finding *f)
 {
     char line[256];
     if ((f->to & LAW_TO_CAB) == 0)
@@ -82,6 +104,7 @@ static void speak(const struct cab *c, const struct rules_finding *f)
         return;
     panel_text(f, rule, line, sizeof line);
     log_notice("panel", "%s %s", law_rule_word((enum law_rule)f->rule), line);
+    say(c, line, f->severity >= LAW_HIGH && f->change != RULES_CLOSED);
 }
 
 /* --- judging --- */
@@ -157,7 +180,7 @@ bool cab_order_buzzer(struct cab *c, uint32_t ms)
 
 void cab_order_text(struct cab *c, const char *text)
 {
-    (void)c;
+    say(c, text, false);
     log_notice("panel", "中心消息 · from the office: %s", text);
 }
 

@@ -9,16 +9,17 @@ const struct field panel_fields[] = {
      "name of the device with buzzer and lamp; empty: every device that has outputs"},
     {"buzzer", FIELD_BOOL, FIELD_AT(struct panel_options, buzzer), "", 0, 1, NULL, "true", "use the buzzer"},
     {"lamp", FIELD_BOOL, FIELD_AT(struct panel_options, lamp), "", 0, 1, NULL, "true", "use the lamp"},
+    {"siren", FIELD_BOOL, FIELD_AT(struct panel_options, siren), "", 0, 1, NULL, "true", "use the siren when a pupil may be left in the bus"},
     {"prewarn_repeat_ms", FIELD_INT, FIELD_AT(struct panel_options, prewarn_repeat_ms), "ms", 1000, 600000, NULL, "10000",
      "pause between beeps while the speed stays near the limit"},
 };
 const size_t panel_fields_n = sizeof panel_fields / sizeof panel_fields[0];
 
 struct pattern {
-    int beeps;                            /* per burst; 0 = none */
-    int64_t on_ms, off_ms;                /* of a beep; off 0 = continuous */
-    int64_t repeat_ms;                    /* from burst to burst */
-    int64_t lamp_on_ms, lamp_off_ms;      /* both 0 dark, off 0 lit */
+    int beeps;                       /* per burst; 0 = none */
+    int64_t on_ms, off_ms;           /* of a beep; off 0 = continuous */
+    int64_t repeat_ms;               /* from burst to burst */
+    int64_t lamp_on_ms, lamp_off_ms; /* both 0 dark, off 0 lit */
 };
 static const struct pattern patterns[PANEL_LEVELS] = {
     [PANEL_PREWARN] = {1, 150, 150, 0 /* from the options */, 0, 0},
@@ -26,6 +27,7 @@ static const struct pattern patterns[PANEL_LEVELS] = {
     [PANEL_LOW] = {2, 150, 150, 30000, 1, 0},
     [PANEL_MEDIUM] = {3, 200, 200, 10000, 500, 500},
     [PANEL_HIGH] = {1, 500, 500, 1000, 500, 500},
+    [PANEL_SEARCH] = {5, 100, 100, 2000, 200, 200},
     [PANEL_CRITICAL] = {1, 1, 0, 0, 200, 200},
 };
 static const struct pattern sos_pattern = {0, 0, 0, 0, 100, 100};
@@ -44,45 +46,56 @@ static enum panel_level level_of_severity(uint8_t severity)
     return PANEL_HIGH;
 }
 
-static enum rules_ladder ladder_of(enum law_rule rule)
+static enum panel_level level_of_warning(enum rules_ladder l)
 {
-    switch (rule) {
-    case LAW_OVL_1:
-    case LAW_OVL_2:
-    case LAW_OVL_3: return RULES_OVERLOAD;
-    case LAW_OVL_DOUBT: return RULES_DOUBT;
-    case LAW_SPD_1:
-    case LAW_SPD_2:
-    case LAW_SPD_3: return RULES_SPEED;
-    case LAW_RTE_1: return RULES_ROUTE;
-    case LAW_SOS_1: return RULES_SOS;
-    case LAW_RULES: break;
+    switch (l) {
+    case RULES_OVERLOAD:
+    case RULES_DOUBT:
+    case RULES_ATTENDANT: return PANEL_BOARDING;
+    case RULES_LEFT: return PANEL_SEARCH;
+    default: return PANEL_PREWARN;
     }
-    return RULES_LADDERS;
+}
+
+static void set_level(struct panel *p, enum rules_ladder l, enum panel_level level, bool open, int64_t now_ms)
+{
+    p->slot[l].open = open;
+    if (level == p->slot[l].level)
+        return;
+    p->slot[l].level = (uint8_t)level;
+    p->slot[l].since_ms = now_ms;
 }
 
 void panel_finding(struct panel *p, const struct rules_finding *f, int64_t now_ms)
 {
-    enum rules_ladder l = ladder_of((enum law_rule)f->rule);
+    enum rules_ladder l = rules_ladder_of((enum law_rule)f->rule);
     if ((f->to & LAW_TO_CAB) == 0 || l == RULES_LADDERS || l == RULES_SOS)
         return;
-    enum panel_level was = (enum panel_level)p->slot[l].level, level = was;
     switch ((enum rules_change)f->change) {
     case RULES_WARNED:
-        if (was < PANEL_LOW)
-            level = l == RULES_OVERLOAD || l == RULES_DOUBT ? PANEL_BOARDING : PANEL_PREWARN;
+        if (!p->slot[l].open)
+            set_level(p, l, level_of_warning(l), false, now_ms);
         break;
     case RULES_OPENED:
-    case RULES_RAISED: level = level_of_severity(f->severity); break;
-    case RULES_CLOSED: level = PANEL_QUIET; break;
+    case RULES_RAISED: set_level(p, l, level_of_severity(f->severity), true, now_ms); break;
+    case RULES_CLOSED: set_level(p, l, PANEL_QUIET, false, now_ms); break;
     case RULES_CALMED:
-        if (was < PANEL_LOW)
-            level = PANEL_QUIET;
+        if (!p->slot[l].open)
+            set_level(p, l, PANEL_QUIET, false, now_ms);
         break;
     }
-    if (level != was) {
-        p->slot[l].level = (uint8_t)level;
-        p->slot[l].since_ms = now_ms;
+}
+
+void panel_resume(struct panel *p, const struct rules_memory *mem, int64_t now_ms)
+{
+    for (int l = 0; l < RULES_LADDERS; l++) {
+        const struct rules_episode *ep = &mem->episode[l];
+        if (l == RULES_SOS)
+            continue;
+        if (mem->state[l] >= RULES_ACTIVE && (ep->to & LAW_TO_CAB) != 0)
+            set_level(p, (enum rules_ladder)l, level_of_severity(ep->severity), true, now_ms);
+        else if (mem->warned[l])
+            set_level(p, (enum rules_ladder)l, level_of_warning((enum rules_ladder)l), false, now_ms);
     }
 }
 
@@ -155,6 +168,7 @@ struct panel_signal panel_now(const struct panel *p, int64_t now_ms)
         s.buzzer = true;
         buzzer_left = p->order_until_ms - now_ms;
     }
+    s.siren = p->slot[RULES_LEFT].open && p->opt.siren;
     s.buzzer = s.buzzer && p->opt.buzzer;
     s.lamp = s.lamp && p->opt.lamp;
     int64_t left = buzzer_left < lamp_left ? buzzer_left : lamp_left;
@@ -189,19 +203,21 @@ int panel_text(const struct rules_finding *f, const struct law_rule_text *rule, 
     static const struct {
         const char *zh, *en;
     } words[] = {
-        [RULES_WARNED] = {"注意：", "Careful: "},
-        [RULES_OPENED] = {"", ""},
-        [RULES_RAISED] = {"加重：", "Worse: "},
-        [RULES_CLOSED] = {"已解除：", "Over: "},
-        [RULES_CALMED] = {"已解除：", "Over: "},
+        [RULES_WARNED] = {"注意：", "Careful: "}, [RULES_OPENED] = {"", ""},
+        [RULES_RAISED] = {"加重：", "Worse: "},   [RULES_CLOSED] = {"已解除：", "Over: "},
+        [RULES_CALMED] = {"已解除：", "Over: "},  {"请勿起步：", "Do not depart: "},
+        {"请立即巡车：", "Search the bus now: "},
     };
     unsigned c = f->change <= RULES_CALMED && f->change >= RULES_WARNED ? f->change : RULES_OPENED;
+    enum panel_level hold = c == RULES_WARNED ? level_of_warning(rules_ladder_of((enum law_rule)f->rule)) : PANEL_QUIET;
+    if (hold == PANEL_BOARDING || hold == PANEL_SEARCH)
+        c = hold == PANEL_BOARDING ? RULES_CALMED + 1 : RULES_CALMED + 2;
     const char *unit = rules_unit((enum law_rule)f->rule);
     char value[32], limit[32];
     if (*unit == '\0')
         return snprintf(out, cap, "%s%s · %s%s", words[c].zh, rule->title_zh, words[c].en, rule->title_en);
     figure(f->value, value, sizeof value);
     figure(f->limit, limit, sizeof limit);
-    return snprintf(out, cap, "%s%s %s/%s %s · %s%s %s/%s %s", words[c].zh, rule->title_zh, value, limit, unit_zh(unit), words[c].en, rule->title_en, value, limit,
-                    unit);
+    return snprintf(out, cap, "%s%s %s/%s %s · %s%s %s/%s %s", words[c].zh, rule->title_zh, value, limit, unit_zh(unit), words[c].en, rule->title_en,
+                    value, limit, unit);
 }

@@ -15,7 +15,7 @@
 #define LEDGER_READERS 4        /* idle read connections kept */
 #define LEDGER_RETRY_NS 1000000000ull
 #define LEDGER_CLOSE_TRIES 3
-#define LEDGER_BINDS 24
+#define LEDGER_BINDS 40
 #define LEDGER_NONE INT64_MIN   /* bound as NULL */
 
 enum ledger_op_kind { LEDGER_PUT, LEDGER_ACK, LEDGER_FLUSH };

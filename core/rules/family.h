@@ -14,6 +14,7 @@ struct rules_view {
     struct bus_persons persons;
     const struct law_rule_text *const *text; /* law_rules_at(): versions in force, NULL = none */
     bool overload_open;                      /* the overload ladder has an open episode */
+    bool left_open;                          /* so has LFT-1 */
 };
 
 enum rules_truth {
@@ -50,9 +51,38 @@ void rules_doubt(const struct rules_view *w, struct rules_verdict *out);
 void rules_speed(const struct rules_view *w, struct rules_verdict *out);
 void rules_route(const struct rules_view *w, struct rules_verdict *out);
 void rules_sos(const struct rules_view *w, struct rules_verdict *out);
+void rules_front_seat(const struct rules_view *w, struct rules_verdict *out);
+void rules_open_door(const struct rules_view *w, struct rules_verdict *out);
+void rules_attendant(const struct rules_view *w, struct rules_verdict *out);
+void rules_belts(const struct rules_view *w, struct rules_verdict *out);
+void rules_left(const struct rules_view *w, struct rules_verdict *out);
+void rules_patrol(const struct rules_view *w, struct rules_verdict *out);
+void rules_driver_seat(const struct rules_view *w, struct rules_verdict *out);
+void rules_fire(const struct rules_view *w, struct rules_verdict *out);
+void rules_tamper(const struct rules_view *w, struct rules_verdict *out);
+void rules_beacon(const struct rules_view *w, struct rules_verdict *out);
 
 /* Pupils aboard: 1 surely, 0 surely not, -1 not known well enough. */
 int rules_loaded(const struct rules_view *w, double confidence_pct);
+
+/* One input: 1 on, 0 off, -1 not fitted or not readable now. */
+static inline int rules_input(const struct rules_view *w, uint32_t bit)
+{
+    return (w->b->inputs_known & bit) == 0 ? -1 : (w->b->inputs & bit) != 0;
+}
+
+/* Faster than kmh by a fix at most age_ms old: 1, 0; -1 not known. */
+int rules_moving(const struct rules_view *w, double kmh, double age_ms);
+
+/* Say that it is so: a breach with one rung, as the rule's text has it. */
+static inline void rules_true(struct rules_verdict *out, enum law_rule rule, const struct law_rule_text *t)
+{
+    out->truth = RULES_TRUE;
+    out->value = 1;
+    out->limit = 0;
+    out->rung[out->rungs++] = (struct rules_rung_now){
+        .holds = true, .opens = true, .rule = (uint8_t)rule, .severity = (uint8_t)t->severity, .points = -1, .to = t->to, .hold_ms = t->on_ms};
+}
 
 /* hdop of the fix, or `unknown`. */
 double rules_hdop(const struct bus *b, double unknown);

@@ -15,6 +15,9 @@ static int shut(const struct rules_view *w, const struct law_rule_text *t)
 
 static bool unsure(const struct rules_view *w, const struct law_rule_text *t)
 {
+    int rated = w->v->rated_total;
+    if (w->persons.persons > rated && w->persons.persons - w->persons.margin <= rated) /* the counters' drift alone may be what is over */
+        return true;
     return w->persons.doubtful || w->persons.confidence_pct < t->param[LAW_OVL_1_CONFIDENCE_PCT].value;
 }
 

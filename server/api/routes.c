@@ -5,7 +5,8 @@
 
 static const char *const words_state[] = {"open", "closed", NULL};
 static const char *const words_severity[] = {"low", "medium", "high", "critical", NULL};
-static const char *const words_rule[] = {"OVL-1", "OVL-2", "OVL-3", "OVL-D", "SPD-1", "SPD-2", "SPD-3", "RTE-1", "SOS-1", NULL};
+static const char *const words_rule[] = {"OVL-1", "OVL-2", "OVL-3", "OVL-D", "SPD-1", "SPD-2", "SPD-3", "RTE-1", "SOS-1", "OVL-4",
+                                         "STP-2", "ATT-1", "ATT-4", "LFT-1", "LFT-2", "DRV-1", "FIR-1", "DEV-2", "LMP-1", NULL};
 _Static_assert(sizeof words_rule / sizeof *words_rule == LAW_RULES + 1, "a rule without its word here could not be asked for");
 
 static const struct api_field fields_id[] = {
@@ -59,8 +60,8 @@ static const struct api_route table[] = {
      "LiveTicket", 0},
     {HTTP_GET, "/api/v1/vehicles", API_OFFICER, api_vehicles, "vehicles", "All vehicles as they are now.", NULL, 0, "Vehicles", 0},
     {HTTP_GET, "/api/v1/vehicles/{id}", API_OFFICER, api_vehicle, "vehicle", "One vehicle as it is now.", FIELDS(fields_id), "Vehicle", 0},
-    {HTTP_GET, "/api/v1/vehicles/{id}/track", API_OFFICER, api_track, "track", "Where it was, how many were aboard, when doors were open, which speed limit held.",
-     FIELDS(fields_track), "Track", 0},
+    {HTTP_GET, "/api/v1/vehicles/{id}/track", API_OFFICER, api_track, "track",
+     "Where it was, how many were aboard, when doors were open, which speed limit held.", FIELDS(fields_track), "Track", 0},
     {HTTP_GET, "/api/v1/routes", API_OFFICER, api_route_list, "routes", "All approved routes.", NULL, 0, "Routes", 0},
     {HTTP_GET, "/api/v1/routes/{id}", API_OFFICER, api_route_one, "route", "One approved route.", FIELDS(fields_id), "Route", 0},
     {HTTP_GET, "/api/v1/findings", API_CASE, api_findings, "findings", "Findings, newest first; police see those addressed to POL.",

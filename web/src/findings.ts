@@ -61,10 +61,10 @@ export function byUrgency(a: Finding, b: Finding): number {
 
 /*
  * What must be heard: critical, open, seen by nobody, and not an old story that only arrived now. The one-key alarm passes no filter: pressed where there
- * was no cover, it is heard when it arrives, as long as nobody has released or seen it.
+ * was no cover, it is heard when it arrives, as long as nobody has released or seen it; so is a pupil who may be left in a bus.
  */
 export function mustSound(f: Finding): boolean {
-  return f.severity === 'critical' && f.state === 'open' && f.ack === null && (!f.late || f.rule === 'SOS-1')
+  return f.severity === 'critical' && f.state === 'open' && f.ack === null && (!f.late || f.rule === 'SOS-1' || f.rule === 'LFT-1')
 }
 
 export function durationOf(f: Finding, now_ms: number): number {

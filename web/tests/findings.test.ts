@@ -27,6 +27,7 @@ describe('findings', () => {
     for (const part of [{ severity: 'high' as const }, { state: 'closed' as const }, { ack }, { late: true }]) expect(mustSound(finding(part))).toBe(false)
   })
   it('a one-key alarm that comes late is heard while nobody has seen or released it', () => {
+    expect(mustSound(finding({ rule: 'LFT-1', late: true }))).toBe(true)
     const sos = { rule: 'SOS-1', late: true }
     expect(mustSound(finding(sos))).toBe(true)
     expect(mustSound(finding({ ...sos, ack }))).toBe(false)

@@ -22,6 +22,36 @@ static inline void stream_broken(const char *what, const struct rules_finding *f
             stream_broken(#c, (f));                                                                                                                  \
     } while (0)
 
+static inline void stream_other(struct event *e, const uint8_t p[STREAM_STEP])
+{
+    switch (p[2] % 8) {
+    case 0:
+    case 1:
+        e->kind = EVENT_CARD;
+        e->card = (struct event_card){.hash = p[3] % 16, .kind = p[4] % 5, .way = (p[4] >> 6) % 3};
+        break;
+    case 2:
+        e->kind = EVENT_READING;
+        e->reading = (struct event_reading){.value = p[3] * 250, .what = p[4] % 8 == 0 ? EVENT_READING_BOARD_C : EVENT_READING_CABIN_C};
+        break;
+    case 3:
+        e->kind = EVENT_TALLY;
+        e->tally = (struct event_tally){.low = 1, .best = 1, .high = 1, .flags = p[3] % 16 == 0 ? EVENT_TALLY_ZEROED : 0};
+        e->tally.boarded = e->tally.alighted = EVENT_UNKNOWN;
+        break;
+    case 4:
+        e->kind = EVENT_GNSS;
+        e->gnss = (struct event_gnss){.value = EVENT_UNKNOWN, .fault = EVENT_GNSS_ANTENNA, .over = p[3] % 4 != 0};
+        break;
+    case 5:
+        e->kind = EVENT_HEALTH;
+        e->health =
+            (struct event_health){.name = "cards", .device = EVENT_DEVICE_CARDS, .state = p[3] % 8 == 0 ? EVENT_DEVICE_SILENT : EVENT_DEVICE_OK};
+        break;
+    default: break;
+    }
+}
+
 /* The next event; time mostly runs forward, sometimes an event is late or comes twice. */
 static inline struct event stream_event(struct scene *s, const uint8_t p[STREAM_STEP])
 {
@@ -71,9 +101,24 @@ static inline struct event stream_event(struct scene *s, const uint8_t p[STREAM_
     case 6:
         e.kind = EVENT_INPUTS;
         e.inputs.known = doors[p[2] & 3] | (p[2] & 8 ? EVENT_IN_SOS : 0);
-        e.inputs.state = e.inputs.known & ((p[3] & 3) == 0 ? EVENT_IN_ALL : 0);
+        e.inputs.state = (p[3] & 3) == 0 ? EVENT_IN_ALL & (EVENT_IN_DOORS | EVENT_IN_SOS) : 0;
+        for (unsigned k = 0; k < 8; k++) { /* the rest by bits: 0 is a bus in good order with its engine on */
+            static const uint32_t group[] = {0x10, 0x10, 0x10, 0x10, 0x20, 0x20, 0x20, 0x40};
+            static const uint32_t bits[] = {EVENT_IN_IGNITION,
+                                            EVENT_IN_PATROL,
+                                            EVENT_IN_CONFIRM,
+                                            EVENT_IN_MOTION,
+                                            EVENT_IN_BELTS | EVENT_IN_FRONT_SEAT,
+                                            EVENT_IN_DRIVER_SEAT,
+                                            EVENT_IN_BEACON,
+                                            EVENT_IN_SMOKE | EVENT_IN_TAMPER};
+            bool inverse = k == 0 || k == 5 || k == 6;
+            e.inputs.known |= p[2] & group[k] ? bits[k] : 0;
+            e.inputs.state |= ((p[4] >> k & 1) != 0) != inverse ? bits[k] : 0;
+        }
+        e.inputs.state &= e.inputs.known;
         break;
-    default: break;
+    default: stream_other(&e, p); break;
     }
     return e;
 }
@@ -89,11 +134,7 @@ struct stream_state {
 
 static inline int stream_ladder(uint8_t rule)
 {
-    return rule <= LAW_OVL_3       ? RULES_OVERLOAD
-           : rule == LAW_OVL_DOUBT ? RULES_DOUBT
-           : rule <= LAW_SPD_3     ? RULES_SPEED
-           : rule == LAW_RTE_1     ? RULES_ROUTE
-                                   : RULES_SOS;
+    return (int)rules_ladder_of((enum law_rule)rule);
 }
 
 static inline void stream_check(struct stream_state *st, const struct scene *s, const struct rules_finding *f, size_t n)
@@ -102,6 +143,8 @@ static inline void stream_check(struct stream_state *st, const struct scene *s, 
         STREAM_HOLDS(f->rule < LAW_RULES && n <= RULES_OUT_MAX, f);
         int l = stream_ladder(f->rule);
         const struct rules_finding *was = &st->last[l];
+        if (l == RULES_LEFT && f->change == RULES_CLOSED)
+            STREAM_HOLDS(s->bus.run != BUS_RUN_ENDED, f); /* latched: nothing else ends it */
         STREAM_HOLDS(f->severity > LAW_NONE && f->severity <= LAW_CRITICAL, f);
         STREAM_HOLDS(f->points >= -1 && f->points <= 12, f);
         STREAM_HOLDS(f->lat_e7 != EVENT_UNKNOWN || f->fix_ms == 0, f);
@@ -131,6 +174,12 @@ static inline void stream_check(struct stream_state *st, const struct scene *s, 
                 STREAM_HOLDS(!s->bus.inputs_fitted || bus_doors_open(&s->bus) != 1, f);
             if (l == RULES_OVERLOAD || l == RULES_DOUBT)
                 STREAM_HOLDS(f->confidence_pct >= 60 || l == RULES_DOUBT, f);
+            if (l == RULES_LEFT)
+                STREAM_HOLDS(s->bus.run == BUS_RUN_ENDED && s->bus.run_ms <= f->began_ms && (f->to & LAW_TO_CAB) != 0, f);
+            if (l == RULES_DOOR)
+                STREAM_HOLDS(bus_doors_open(&s->bus) == 1, f);
+            if (l == RULES_ATTENDANT)
+                STREAM_HOLDS(s->bus.attendant_ms == 0 && s->bus.card_ms != 0, f);
             if (l == RULES_ROUTE)
                 STREAM_HOLDS(f->pupils != EVENT_UNKNOWN, f);
         } else {
@@ -138,7 +187,8 @@ static inline void stream_check(struct stream_state *st, const struct scene *s, 
             STREAM_HOLDS(f->severity >= was->severity && f->points >= was->points && f->rule >= was->rule && f->criminal_lead >= was->criminal_lead,
                          f);
             if (f->change == RULES_RAISED)
-                STREAM_HOLDS(f->severity > was->severity || f->points > was->points || f->rule > was->rule || f->criminal_lead > was->criminal_lead,
+                STREAM_HOLDS(f->severity > was->severity || f->points > was->points || f->rule > was->rule || f->criminal_lead > was->criminal_lead ||
+                                 (l == RULES_LEFT && (f->to & ~was->to) != 0),
                              f);
             else {
                 STREAM_HOLDS(f->change == RULES_CLOSED && f->closed_ms >= f->opened_ms && f->raised_ms == was->raised_ms, f);

@@ -128,7 +128,7 @@ static void test_versions(void **state)
                 assert_ptr_equal(law_rules_at(l, at)[r], law_rule_at(l, (enum law_rule)r, at));
     law_free(l);
     json_object_set_new(old, "effective_to", json_string("2022-04-02"));
-    refused(root, RC_INVALID, "pack.json: rules[9]: OVL-1 is effective twice");
+    refused(root, RC_INVALID, "pack.json: rules[19]: OVL-1 is effective twice");
 }
 
 static void test_wrong_packs(void **state)
