@@ -192,10 +192,10 @@ static bool restart(struct orders *o, const char *name, char *message, size_t ca
     for (size_t i = 0; i < n; i++)
         if (strcmp(device_name(device[i]), name) == 0) {
             device_restart(device[i]);
-            snprintf(message, cap, "%s is opened again", name);
+            snprintf(message, cap, "%.64s is opened again", name);
             return true;
         }
-    snprintf(message, cap, "there is no device %s", name);
+    snprintf(message, cap, "there is no device %.64s", name);
     return false;
 }
 
