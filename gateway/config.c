@@ -19,6 +19,9 @@ static const struct field gateway_fields[] = {
      "file whose first line is this gateway's secret, mode 0600"},
     {"ca_file", FIELD_TEXT, FIELD_AT(struct config_gateway, ca_file), "", 0, CONFIG_PATH_MAX, NULL, "",
      "PEM of who may sign the server's certificate; empty: the system's"},
+    {"cert_file", FIELD_TEXT, FIELD_AT(struct config_gateway, cert_file), "", 0, CONFIG_PATH_MAX, NULL, "",
+     "this gateway's own certificate, PEM, for a server that wants one"},
+    {"key_file", FIELD_TEXT, FIELD_AT(struct config_gateway, key_file), "", 0, CONFIG_PATH_MAX, NULL, "", "and its key, PEM, mode 0600"},
     {"duty_file", FIELD_TEXT, FIELD_AT(struct config_gateway, duty_file), "", 0, CONFIG_PATH_MAX, NULL, "/etc/schoolward/duty.json",
      "what this bus may do; missing: no warnings in the cab"},
     {"law_file", FIELD_TEXT, FIELD_AT(struct config_gateway, law_file), "", 1, CONFIG_PATH_MAX, NULL, "/usr/share/schoolward/law/cn-national.json",
@@ -36,6 +39,8 @@ static const struct field outbox_fields[] = {
 static const struct field uplink_fields[] = {
     {"retry_min_ms", FIELD_INT, FIELD_AT(struct config_uplink, retry_min_ms), "ms", 10, 60000, NULL, "1000", "first pause before connecting again"},
     {"retry_max_ms", FIELD_INT, FIELD_AT(struct config_uplink, retry_max_ms), "ms", 100, 3600000, NULL, "60000", "longest pause before connecting again"},
+    {"silent_ms", FIELD_INT, FIELD_AT(struct config_uplink, silent_ms), "ms", 100, 3600000, NULL, "2000",
+     "but at most this while the network does not answer: a bus is there again soon after a dead zone"},
     {"refused_ms", FIELD_INT, FIELD_AT(struct config_uplink, refused_ms), "ms", 100, 3600000, NULL, "300000",
      "pause after the server refused this gateway"},
     {"ping_s", FIELD_INT, FIELD_AT(struct config_uplink, ping_s), "s", 1, 600, NULL, "20", "ask a silent server for a sign of life after"},
@@ -144,6 +149,10 @@ static void check_gateway(const struct config *c, struct conf *doc, size_t secti
         conf_problem(doc, section, "server", problems, "%s", why);
     if (g->ca_file[0] != '\0' && strncmp(g->server, "ws://", 5) == 0)
         conf_problem(doc, section, "ca_file", problems, "has no use with ws://: write wss:// or remove it");
+    if (g->cert_file[0] != '\0' && strncmp(g->server, "ws://", 5) == 0)
+        conf_problem(doc, section, "cert_file", problems, "has no use with ws://: write wss:// or remove it");
+    if ((g->cert_file[0] != '\0') != (g->key_file[0] != '\0'))
+        conf_problem(doc, section, g->cert_file[0] != '\0' ? "cert_file" : "key_file", problems, "cert_file and key_file go together: give both or none");
     if (c->uplink.retry_max_ms < c->uplink.retry_min_ms)
         conf_problem(doc, conf_find_section(doc, "uplink", ""), "retry_max_ms", problems, "is below retry_min_ms (%lld)", (long long)c->uplink.retry_min_ms);
 }

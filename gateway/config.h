@@ -20,7 +20,8 @@
 struct config_gateway {
     char id[DUTY_ID_MAX + 1];
     char server[UPLINK_URL_MAX + 1]; /* "" = no uplink: records are kept */
-    char secret_file[CONFIG_PATH_MAX + 1], ca_file[CONFIG_PATH_MAX + 1], duty_file[CONFIG_PATH_MAX + 1], law_file[CONFIG_PATH_MAX + 1];
+    char secret_file[CONFIG_PATH_MAX + 1], ca_file[CONFIG_PATH_MAX + 1], cert_file[CONFIG_PATH_MAX + 1], key_file[CONFIG_PATH_MAX + 1],
+         duty_file[CONFIG_PATH_MAX + 1], law_file[CONFIG_PATH_MAX + 1];
     char state_dir[CONFIG_PATH_MAX - 49]; /* outbox.db and its companions */
     int log_level;                        /* index: error warning notice info debug */
 };
@@ -28,7 +29,7 @@ struct config_outbox {
     int64_t group_ms, max_mb;
 };
 struct config_uplink {
-    int64_t retry_min_ms, retry_max_ms, refused_ms, ping_s, pong_s, window;
+    int64_t retry_min_ms, retry_max_ms, silent_ms, refused_ms, ping_s, pong_s, window;
 };
 struct config_care {
     int64_t report_s, confirm_s, lasted_s, safe_s;

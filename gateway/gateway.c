@@ -241,6 +241,12 @@ void gateway_trouble(struct gateway *g, const char *text)
 
 /* --- the office --- */
 
+int64_t gateway_date(struct gateway *g, bool *ret_trusted)
+{
+    *ret_trusted = g->timing.ntp || g->timing.gnss_mono_ms != 0;
+    return timing_now_ms(&g->timing);
+}
+
 void gateway_hello(void *arg, struct wire_hello *h)
 {
     struct gateway *g = arg;

@@ -41,6 +41,8 @@ void gateway_trouble(struct gateway *g, const char *text);
 /* uplink_setup.server_time and .hello, arg is the gateway: what it knows itself. */
 void gateway_server_time(void *arg, int64_t server_ms, bool tls);
 void gateway_hello(void *arg, struct wire_hello *h);
+/* What day it is; trusted: GNSS or NTP said so since the start. */
+int64_t gateway_date(struct gateway *g, bool *ret_trusted);
 /* Store what the gateway did with itself, or was ordered to do (enum event_action_what); value EVENT_UNKNOWN: none. */
 void gateway_action(struct gateway *g, uint8_t what, uint64_t ref, int32_t value);
 

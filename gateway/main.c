@@ -133,6 +133,12 @@ static void on_hello(void *arg, struct wire_hello *h)
     gateway_hello(p->gateway, h);
 }
 
+static int64_t on_date(void *arg, bool *ret_trusted)
+{
+    struct program *p = arg;
+    return gateway_date(p->gateway, ret_trusted);
+}
+
 static void on_server_time(void *arg, int64_t server_ms, bool tls)
 {
     struct program *p = arg;
@@ -163,6 +169,13 @@ static void on_report(void *arg, struct report *ret_r)
     selfreport_collect(&s, ret_r);
 }
 
+/* -1 unknown, or over. */
+static int64_t days_until(int64_t ms)
+{
+    int64_t left = ms - clock_wall_ms();
+    return ms == 0 || left < 0 ? -1 : left / 86400000;
+}
+
 static void log_figures(const struct program *p)
 {
     struct gateway_figures g;
@@ -179,6 +192,9 @@ static void log_figures(const struct program *p)
                o.stored, o.acked, o.given_up, o.waiting[0], o.waiting[1], o.commits, o.bytes_written);
     log_notice("main", "connected=%d connects=%" PRIu64 " batches=%" PRIu64 " sent=%" PRIu64 " backlog=%" PRIu64 " acks=%" PRIu64 " sent_bytes=%" PRIu64
                " ack_ms=%" PRId64, u.connected, u.connects, u.batches, u.events, u.backlog_events, u.acks, u.bytes, u.ack_ms);
+    if (p->uplink != NULL)
+        log_notice("main", "uplink=%s tries=%u name_ms=%" PRId64 " cert_days=%" PRId64 " own_cert_days=%" PRId64, u.state, u.tries, u.name_ms,
+                   days_until(u.cert_until_ms), days_until(u.own_cert_until_ms));
 }
 
 /* --- the end, step by step in the reverse order of the start --- */
@@ -375,18 +391,25 @@ static int start_uplink(struct program *p)
         log_error("main", "%s", why);
         return EX_CONFIG;
     }
+    char memory[CONFIG_PATH_MAX + 16];
+    snprintf(memory, sizeof memory, "%s/uplink.last", c->gateway.state_dir);
     struct uplink_setup s = {.url = c->gateway.server,
                              .ca_file = c->gateway.ca_file,
+                             .cert_file = c->gateway.cert_file,
+                             .key_file = c->gateway.key_file,
+                             .memory_file = memory,
                              .gateway = c->gateway.id,
                              .secret = secret,
                              .outbox = p->outbox,
                              .retry_min_ms = c->uplink.retry_min_ms,
                              .retry_max_ms = c->uplink.retry_max_ms,
+                             .silent_ms = c->uplink.silent_ms,
                              .refused_ms = c->uplink.refused_ms,
                              .ping_s = (int)c->uplink.ping_s,
                              .pong_s = (int)c->uplink.pong_s,
                              .window = (int)c->uplink.window,
                              .hello = on_hello,
+                             .date = on_date,
                              .server_time = on_server_time,
                              .order = on_order,
                              .report = on_report,
@@ -487,6 +510,12 @@ static int check_files(const struct config *c, const char *name)
         fprintf(stderr, "%s: ca_file: %s: %s\n", name, c->gateway.ca_file, strerror(errno));
         status = EX_CONFIG;
     }
+    const char *const own[] = {c->gateway.cert_file, c->gateway.key_file};
+    for (size_t i = 0; i < 2; i++)
+        if (own[i][0] != '\0' && access(own[i], R_OK) != 0) {
+            fprintf(stderr, "%s: %s: %s: %s\n", name, i == 0 ? "cert_file" : "key_file", own[i], strerror(errno));
+            status = EX_CONFIG;
+        }
     if (c->gateway.duty_file[0] == '\0')
         return status;
     enum rc rc = duty_file_read(c->gateway.duty_file, c->gateway.law_file, c->gateway.id, &d, why, sizeof why);

@@ -17,17 +17,22 @@
 struct uplink;
 
 struct uplink_setup {
-    const char *url;     /* ws://host[:port][/path] or wss://...; path /gateway if none */
-    const char *ca_file; /* PEM of who may sign the server's certificate; "" = the system's */
-    const char *gateway; /* id, as the server knows it */
+    const char *url;                  /* ws://host[:port][/path] or wss://...; path /gateway if none */
+    const char *ca_file;              /* PEM of who may sign the server's certificate; "" = the system's */
+    const char *cert_file, *key_file; /* our own certificate (chain) and its key, PEM, for servers that want one; "" = none */
+    const char *memory_file;          /* where the last good address and the last trusted date are kept; NULL = nowhere */
+    const char *gateway;              /* id, as the server knows it */
     const char *secret;
     struct outbox *outbox;
     int64_t retry_min_ms, retry_max_ms; /* full jitter between 0 and min * 2^n, at most max */
-    int64_t refused_ms;                 /* pause after the server said that this gateway or its version is not welcome */
-    int ping_s, pong_s;                 /* nothing heard for ping_s: ping; nothing for another pong_s: the peer is dead */
-    int window;                         /* batches that may be un-acked at a time, 1..32 */
+    int64_t silent_ms;  /* longest pause while the network does not answer at all, so that a bus is there again soon after a dead zone */
+    int64_t refused_ms; /* pause after the server said that this gateway or its version is not welcome */
+    int ping_s, pong_s; /* nothing heard for ping_s: ping; nothing for another pong_s: the peer is dead */
+    int window;         /* batches that may be un-acked at a time, 1..32 */
     /* Fill what only the gateway knows: gateway, boot, firmware, duty, law, time_ms, clock. */
     void (*hello)(void *arg, struct wire_hello *h);
+    /* What day it is, and whether GNSS or NTP says so: not the server, whose certificate is judged by it. */
+    int64_t (*date)(void *arg, bool *ret_trusted);
     /* A Welcome said what time it is at the server (may be NULL); called before anything is sent on the connection. tls: its certificate was checked. */
     void (*server_time)(void *arg, int64_t server_ms, bool tls);
     /* An order came; its result goes back by uplink_result(). It lives as long as the call. */
@@ -59,6 +64,16 @@ struct uplink_figures {
     bool connected; /* welcomed */
     uint64_t connects, batches, events, backlog_events, acks, refused, bytes;
     int64_t ack_ms; /* of the newest ack: from the write to the ack */
+    /*
+     * resolving, connecting, tls, upgrading, greeting, welcomed, stopping; between tries why there is no connection: name, unreachable, down, portal,
+     * certificate, own_certificate, tls, http, refused, version, replaced, busy, restart, silent, lost, fault
+     */
+    const char *state;
+    const char *trouble; /* the last line that was said of it, without secrets, "" while welcomed; valid until the next call of anything here */
+    unsigned tries;      /* failures in a row */
+    int64_t next_ms;     /* until the next try, 0 = none is planned */
+    int64_t name_ms;     /* how long the last answer of name service took, -1 none */
+    int64_t cert_until_ms, own_cert_until_ms; /* when the server's certificate and our own run out, 0 unknown or none */
 };
 void uplink_figures(const struct uplink *u, struct uplink_figures *ret_f);
 

@@ -10,6 +10,7 @@ enum {
     SLOW_ACK_MS = 1000, /* an ack that takes longer says that the link is full: an alarm would wait as long */
     FAST_ACK_MS = 400,
     CAREFUL_ACKS = 64,
+    LIVE_HEAD = 8, /* the newest of a backlog go with the live ones: the last commit group or two, where the bus is now */
 };
 
 void uplink_queue_init(struct uplink_queue *q, int window)
@@ -39,8 +40,12 @@ void uplink_queue_begin(struct uplink_queue *q, const struct wire_lane span[EVEN
     q->boundary = span[EVENT_LANE_BULK].last_seq;
     q->live_next = q->boundary + 1;
     /* What fits one batch goes first and in order: it delays live positions by one message, and the office has one story instead of two. */
-    if (q->boundary - q->through[EVENT_LANE_BULK] <= SHORT_BACKLOG)
+    if (q->boundary - q->through[EVENT_LANE_BULK] <= SHORT_BACKLOG) {
         q->in_order = true;
+    } else {
+        q->boundary -= LIVE_HEAD;
+        q->live_next = q->boundary + 1;
+    }
 }
 
 void uplink_queue_stored(struct uplink_queue *q, enum event_lane lane, uint64_t last_seq)

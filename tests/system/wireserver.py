@@ -142,6 +142,9 @@ class Connection:
         lines = head.decode().split('\r\n')
         self.path = lines[0].split()[1]
         self.headers = {k.lower(): v.strip() for k, v in (x.split(':', 1) for x in lines[1:])}
+        if self.server.http_answer:
+            self.sock.sendall(self.server.http_answer)
+            return False
         if self.server.http_status:
             self.sock.sendall(b'HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n' % self.server.http_status)
             return False
@@ -291,7 +294,7 @@ class WireServer:
         self.settled = [Settled(), Settled()]
         self.repeats = self.pings = self.ended = 0
         self.version, self.max_frame, self.max_accept = 1, 65536, 0
-        self.acking, self.mute, self.http_status = True, False, 0
+        self.acking, self.mute, self.http_status, self.http_answer = True, False, 0, b''
         self.close_after_hello = self.on_batch = self.poison = None
         self.poison_lane = 0
         self.tls = None
