@@ -2,45 +2,27 @@
  * counter - passenger counters by Modbus RTU or TCP, described by a register map file. Emits the persons in and out of each door since the
  * instance began, when they change and at least every report_s. Knows nothing of how many are aboard: that is the bus's fold.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../driver.h"
 #include "../modbus_bus.h"
-#include "tally.h"
+#include "doors.h"
 
-#define DOUBT_MS  1800000 /* after a jump the door's figures are marked for the rest of a run, say half an hour */
-#define SAVE_MS   5000    /* the totals go to disk at most so often, for the SD card's sake */
-#define TORN_MAX  3
-#define PATH_CAP  255
+#define TORN_MAX 3
 
 struct counter_options {
     struct modbus_bus_setup modbus;
     char map[REGMAP_NAME_MAX + 1];
-    uint32_t poll_ms, report_s;
-    uint8_t confidence_pct;
-    char state[PATH_CAP + 1];
+    uint32_t poll_ms;
+    struct doors_setup doors;
 };
 
 static const struct field counter_fields[] = {
     MODBUS_BUS_FIELDS(struct counter_options),
     {"map", FIELD_TEXT, FIELD_AT(struct counter_options, map), "", 1, REGMAP_NAME_MAX, NULL, "generic-counter", "register map: a file of devices/, or a path"},
     {"poll_ms", FIELD_UINT, FIELD_AT(struct counter_options, poll_ms), "ms", 100, 60000, NULL, "1000", "pause between readings"},
-    {"report_s", FIELD_UINT, FIELD_AT(struct counter_options, report_s), "s", 1, 3600, NULL, "60", "repeat unchanged figures so often"},
-    {"confidence_pct", FIELD_UINT, FIELD_AT(struct counter_options, confidence_pct), "%", 0, 100, NULL, "95", "how far the counter is to be believed; 0 unknown"},
-    {"state", FIELD_TEXT, FIELD_AT(struct counter_options, state), "", 0, PATH_CAP, NULL, "", "file that keeps the totals over a power cut; empty: none"},
-};
-
-struct kept { /* outlives a lost line */
-    bool restored;
-    struct tally in[REGMAP_DOORS], out[REGMAP_DOORS];
-    int64_t doubt_until_ms[REGMAP_DOORS];
+    DOORS_FIELDS(struct counter_options),
 };
 
 struct counter {
@@ -48,62 +30,12 @@ struct counter {
     const struct counter_options *opt;
     struct regmap_counter map;
     struct modbus_bus_slave *slave;
-    struct kept *kept;
+    struct doors doors;
     size_t blocks;
     struct regmap_block block[REGMAP_BLOCKS];
     uint16_t words[REGMAP_BLOCKS][125];
-    bool reset_due, save_due;
-    int64_t report_at_ms[REGMAP_DOORS], save_at_ms;
-    struct event_count last[REGMAP_DOORS];
+    bool reset_due;
 };
-
-/* --- totals over a power cut --- */
-
-/* One line per door: "door raw_in persons_in raw_out persons_out"; the head carries the wall time of the reading. */
-static void restore(struct counter *c)
-{
-    struct kept *k = c->kept;
-    k->restored = true;
-    FILE *f = c->opt->state[0] == '\0' ? NULL : fopen(c->opt->state, "re");
-    if (f == NULL)
-        return;
-    int64_t wall_ms = 0;
-    if (fscanf(f, "schoolward-counter 1 %" SCNd64, &wall_ms) == 1) {
-        /* What may have passed since then is bounded by the time since then; a clock that lost its date bounds nothing, tally_step() does. */
-        int64_t age_ms = driver_wall_ms(c->ctx) - wall_ms;
-        int64_t at_ms = driver_mono_ms(c->ctx) - (age_ms > 0 ? age_ms : 0);
-        int door;
-        int64_t raw_in, raw_out;
-        int32_t in, out;
-        while (fscanf(f, "%d %" SCNd64 " %" SCNd32 " %" SCNd64 " %" SCNd32, &door, &raw_in, &in, &raw_out, &out) == 5) {
-            if (door < 0 || door >= REGMAP_DOORS || in < 0 || out < 0)
-                continue;
-            k->in[door] = (struct tally){.based = true, .raw = raw_in, .at_ms = at_ms, .persons = in};
-            k->out[door] = (struct tally){.based = true, .raw = raw_out, .at_ms = at_ms, .persons = out};
-        }
-    }
-    fclose(f);
-}
-
-static enum rc save(struct counter *c, char *why, size_t cap)
-{
-    char tmp[PATH_CAP + 8];
-    snprintf(tmp, sizeof tmp, "%s.new", c->opt->state);
-    FILE *f = fopen(tmp, "we");
-    bool ok = f != NULL && fprintf(f, "schoolward-counter 1 %" PRId64 "\n", driver_wall_ms(c->ctx)) > 0;
-    for (int d = 0; ok && d < REGMAP_DOORS; d++) {
-        const struct tally *in = &c->kept->in[d], *out = &c->kept->out[d];
-        if (c->map.door[d].fitted && in->based)
-            ok = fprintf(f, "%d %" PRId64 " %" PRId32 " %" PRId64 " %" PRId32 "\n", d, in->raw, in->persons, out->raw, out->persons) > 0;
-    }
-    ok = ok && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    if (f != NULL)
-        ok = fclose(f) == 0 && ok;
-    ok = ok && rename(tmp, c->opt->state) == 0;
-    if (!ok)
-        snprintf(why, cap, "%s cannot be written: %s: the totals will not outlive a power cut", c->opt->state, strerror(errno));
-    return ok ? RC_OK : RC_FULL;
-}
 
 /* --- driver --- */
 
@@ -120,8 +52,8 @@ static void counter_close(void *state)
     char why[256];
     if (c == NULL)
         return;
-    if (c->save_due && c->opt->state[0] != '\0')
-        (void)!save(c, why, sizeof why);
+    if (c->doors.ctx != NULL)
+        (void)!doors_save(&c->doors, 0, true, why, sizeof why);
     modbus_bus_leave(c->slave);
     free(c);
 }
@@ -129,17 +61,16 @@ static void counter_close(void *state)
 static enum rc counter_open(struct driver_ctx *ctx, const void *options, void **ret_state, int *ret_fd, char *why, size_t cap)
 {
     struct counter *c = calloc(1, sizeof *c);
-    struct kept *k = driver_keep(ctx, sizeof *k);
-    if (c == NULL || k == NULL) {
-        free(c);
+    bool first = false;
+    if (c == NULL)
         return RC_NO_MEMORY;
-    }
     c->ctx = ctx;
     c->opt = options;
-    c->kept = k;
     enum rc rc = regmap_read_counter(c->opt->map, &c->map, why, cap);
     if (rc == RC_OK)
         rc = modbus_bus_join(&c->opt->modbus, &c->slave, why, cap);
+    if (rc == RC_OK)
+        rc = doors_open(&c->doors, ctx, &c->opt->doors, &c->map, true, &first);
     if (rc != RC_OK) {
         counter_close(c);
         return rc;
@@ -154,10 +85,7 @@ static enum rc counter_open(struct driver_ctx *ctx, const void *options, void **
         }
     }
     c->blocks = regmap_plan(at, n, c->map.width / 16, c->map.gap, 125, c->block);
-    if (!k->restored) {
-        c->reset_due = c->map.reset == REGMAP_RESET_START;
-        restore(c);
-    }
+    c->reset_due = first && c->map.reset == REGMAP_RESET_START;
     *ret_state = c;
     *ret_fd = -1;
     return RC_OK;
@@ -171,7 +99,7 @@ static enum rc reset_device(struct counter *c, char *why, size_t cap)
         return rc;
     c->reset_due = false;
     for (int d = 0; d < REGMAP_DOORS; d++)
-        c->kept->in[d].based = c->kept->out[d].based = false; /* the next reading is the new base */
+        doors_rebase(&c->doors, d);
     driver_count(c->ctx, "resets", 1);
     return RC_OK;
 }
@@ -204,7 +132,8 @@ static enum rc read_all(struct counter *c, char *why, size_t cap)
     return RC_OK;
 }
 
-static uint8_t step(struct counter *c, struct tally *t, int32_t addr, int64_t now_ms)
+/* The counts at an address; -1 if there is none. */
+static int64_t raw_at(struct counter *c, int32_t addr)
 {
     for (size_t i = 0; addr >= 0 && i < c->blocks; i++) {
         const struct regmap_block *b = &c->block[i];
@@ -214,35 +143,9 @@ static uint8_t step(struct counter *c, struct tally *t, int32_t addr, int64_t no
         double range = c->map.rollover != 0 ? (double)c->map.rollover : c->map.width == 16 ? 65536.0 : 4294967296.0;
         if (c->map.reset == REGMAP_RESET_FULL && (double)raw > range * 0.9)
             c->reset_due = true;
-        return tally_step(t, &c->map, raw, now_ms);
+        return raw;
     }
-    return 0;
-}
-
-static void report(struct counter *c, int door, uint8_t flags, int64_t now_ms)
-{
-    struct kept *k = c->kept;
-    if (flags & EVENT_COUNT_DOUBTFUL)
-        k->doubt_until_ms[door] = now_ms + DOUBT_MS;
-    struct event e = {.kind = EVENT_COUNT};
-    e.count = (struct event_count){
-        .source = EVENT_COUNT_DOOR,
-        .door = (uint8_t)door,
-        .flags = flags | (uint8_t)(now_ms < k->doubt_until_ms[door] ? EVENT_COUNT_DOUBTFUL : 0),
-        .confidence_pct = c->opt->confidence_pct,
-        .boarded = k->in[door].persons,
-        .alighted = k->out[door].persons,
-        .aboard = EVENT_UNKNOWN,
-    };
-    struct event_count *last = &c->last[door];
-    bool changed = last->boarded != e.count.boarded || last->alighted != e.count.alighted || last->flags != e.count.flags;
-    if (changed)
-        c->save_due = true;
-    if (!changed && now_ms < c->report_at_ms[door])
-        return;
-    *last = e.count;
-    c->report_at_ms[door] = now_ms + (int64_t)c->opt->report_s * 1000;
-    driver_emit(c->ctx, &e);
+    return -1;
 }
 
 static enum rc counter_poll(void *state, int64_t now_ms, int *ret_next_ms, char *why, size_t cap)
@@ -257,21 +160,10 @@ static enum rc counter_poll(void *state, int64_t now_ms, int *ret_next_ms, char 
             driver_count(c->ctx, rc == RC_TIMEOUT ? "timeouts" : "bad_answers", 1);
         return rc;
     }
-    for (int d = 0; d < REGMAP_DOORS; d++) {
-        if (!c->map.door[d].fitted)
-            continue;
-        uint8_t flags = step(c, &c->kept->in[d], c->map.door[d].in, now_ms);
-        flags |= step(c, &c->kept->out[d], c->map.door[d].out, now_ms);
-        if (flags != 0)
-            driver_count(c->ctx, flags & EVENT_COUNT_RESET ? "device_restarts" : "jumps", 1);
-        report(c, d, flags, now_ms);
-    }
-    if (c->save_due && c->opt->state[0] != '\0' && now_ms >= c->save_at_ms) {
-        c->save_due = false;
-        c->save_at_ms = now_ms + SAVE_MS;
-        return save(c, why, cap);
-    }
-    return RC_OK;
+    for (int d = 0; d < REGMAP_DOORS; d++)
+        if (c->map.door[d].fitted)
+            doors_take(&c->doors, d, raw_at(c, c->map.door[d].in), raw_at(c, c->map.door[d].out), now_ms);
+    return doors_save(&c->doors, now_ms, false, why, cap);
 }
 
 const struct driver driver_counter = {

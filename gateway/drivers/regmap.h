@@ -108,7 +108,7 @@ int64_t regmap_delta(const struct regmap_counter *map, int64_t before, int64_t n
 struct regmap_block {
     int32_t first, n;
 };
-#define REGMAP_BLOCKS 12
+#define REGMAP_BLOCKS 24 /* every input alone */
 /*
  * regmap_plan - the requests that cover some addresses.
  *   at, n     addresses, n <= REGMAP_BLOCKS; sorted by this function

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "gateway/drivers/regmap.h"
-#include "gateway/drivers/tally.h"
+#include "gateway/drivers/total.h"
 
 static void use_counter(const struct regmap_counter *m)
 {
@@ -31,12 +31,12 @@ static void use_counter(const struct regmap_counter *m)
         if (!found)
             abort();
     }
-    struct tally t = {.based = false};
+    struct total t = {.based = false};
     for (int64_t i = 0; i < 8; i++) {
         int32_t before = t.persons;
         uint16_t words[2] = {(uint16_t)(i * 40503), (uint16_t)(i * 30011)};
-        tally_step(&t, m, regmap_value(m, words), i * 1000);
-        if (t.persons < before || t.persons - before > TALLY_BURST_MAX + 1)
+        total_step(&t, m, regmap_value(m, words), i * 1000);
+        if (t.persons < before || t.persons - before > TOTAL_BURST_MAX + 1)
             abort();
     }
 }

@@ -3,7 +3,7 @@
 
 #include <modbus.h>
 
-#include "gateway/drivers/tally.h"
+#include "gateway/drivers/total.h"
 
 static const struct regmap_counter plain = {.function = 4, .width = 32, .scale = 1, .power_up = REGMAP_POWER_ZERO, .max_persons_per_s = 3};
 
@@ -38,51 +38,51 @@ static void rollover(void **state)
     m.is_signed = true;
     assert_int_equal(regmap_delta(&m, 5, 3), -2);
 
-    struct tally t = {.based = false};
+    struct total t = {.based = false};
     m = plain;
     m.width = 16;
-    assert_int_equal(tally_step(&t, &m, 65533, 0), 0);
+    assert_int_equal(total_step(&t, &m, 65533, 0), 0);
     assert_int_equal(t.persons, 0); /* the first reading is the base, not persons */
-    assert_int_equal(tally_step(&t, &m, 1, 1000), 0);
+    assert_int_equal(total_step(&t, &m, 1, 1000), 0);
     assert_int_equal(t.persons, 4);
 }
 
 static void jumps_and_resets(void **state)
 {
     (void)state;
-    struct tally t = {.based = false};
-    assert_int_equal(tally_step(&t, &plain, 1000, 0), 0);
-    assert_int_equal(tally_step(&t, &plain, 1005, 1000), 0);
+    struct total t = {.based = false};
+    assert_int_equal(total_step(&t, &plain, 1000, 0), 0);
+    assert_int_equal(total_step(&t, &plain, 1005, 1000), 0);
     assert_int_equal(t.persons, 5); /* 3 per second and two of a burst */
-    assert_int_equal(tally_step(&t, &plain, 1011, 2000), EVENT_COUNT_DOUBTFUL);
+    assert_int_equal(total_step(&t, &plain, 1011, 2000), EVENT_COUNT_DOUBTFUL);
     assert_int_equal(t.persons, 5); /* six in a second: not added, new base */
-    assert_int_equal(tally_step(&t, &plain, 1012, 3000), 0);
+    assert_int_equal(total_step(&t, &plain, 1012, 3000), 0);
     assert_int_equal(t.persons, 6);
     /* swapped words for one reading: both edges are jumps, nothing is added */
-    assert_int_equal(tally_step(&t, &plain, 1012u << 16, 4000), EVENT_COUNT_DOUBTFUL);
-    assert_int_equal(tally_step(&t, &plain, 1012, 5000), EVENT_COUNT_DOUBTFUL);
+    assert_int_equal(total_step(&t, &plain, 1012u << 16, 4000), EVENT_COUNT_DOUBTFUL);
+    assert_int_equal(total_step(&t, &plain, 1012, 5000), EVENT_COUNT_DOUBTFUL);
     assert_int_equal(t.persons, 6);
     /* the device lost power */
-    assert_int_equal(tally_step(&t, &plain, 0, 6000), EVENT_COUNT_RESET);
-    assert_int_equal(tally_step(&t, &plain, 2, 7000), 0);
+    assert_int_equal(total_step(&t, &plain, 0, 6000), EVENT_COUNT_RESET);
+    assert_int_equal(total_step(&t, &plain, 2, 7000), 0);
     assert_int_equal(t.persons, 8);
     /* and again, two persons passed before the first reading: they may be missing */
-    assert_int_equal(tally_step(&t, &plain, 3, 8000), 0);
-    assert_int_equal(tally_step(&t, &plain, 2, 9000), EVENT_COUNT_RESET | EVENT_COUNT_DOUBTFUL);
+    assert_int_equal(total_step(&t, &plain, 3, 8000), 0);
+    assert_int_equal(total_step(&t, &plain, 2, 9000), EVENT_COUNT_RESET | EVENT_COUNT_DOUBTFUL);
     assert_int_equal(t.persons, 9);
     /* a device that keeps its totals never goes down: that is no restart */
     struct regmap_counter keeps = plain;
     keeps.power_up = REGMAP_POWER_KEEP;
-    assert_int_equal(tally_step(&t, &keeps, 0, 10000), EVENT_COUNT_DOUBTFUL);
-    /* however long it was away, no bus takes on more than TALLY_BURST_MAX */
-    assert_int_equal(tally_step(&t, &plain, TALLY_BURST_MAX + 1, 10000 + 86400000), EVENT_COUNT_DOUBTFUL);
-    assert_int_equal(tally_step(&t, &plain, 2 * TALLY_BURST_MAX + 1, 10000 + 2 * 86400000), 0);
+    assert_int_equal(total_step(&t, &keeps, 0, 10000), EVENT_COUNT_DOUBTFUL);
+    /* however long it was away, no bus takes on more than TOTAL_BURST_MAX */
+    assert_int_equal(total_step(&t, &plain, TOTAL_BURST_MAX + 1, 10000 + 86400000), EVENT_COUNT_DOUBTFUL);
+    assert_int_equal(total_step(&t, &plain, 2 * TOTAL_BURST_MAX + 1, 10000 + 2 * 86400000), 0);
     /* a counter that publishes when the door closes: read every second, thirty children after a quarter of a minute */
-    int64_t now = INT64_C(3) * 86400000, raw = 2 * TALLY_BURST_MAX + 1;
+    int64_t now = INT64_C(3) * 86400000, raw = 2 * TOTAL_BURST_MAX + 1;
     int32_t before = t.persons;
     for (int i = 0; i < 15; i++)
-        assert_int_equal(tally_step(&t, &plain, raw, now += 1000), 0);
-    assert_int_equal(tally_step(&t, &plain, raw + 30, now + 1000), 0);
+        assert_int_equal(total_step(&t, &plain, raw, now += 1000), 0);
+    assert_int_equal(total_step(&t, &plain, raw + 30, now + 1000), 0);
     assert_int_equal(t.persons, before + 30);
 }
 
@@ -90,13 +90,13 @@ static void half_persons(void **state)
 {
     (void)state;
     struct regmap_counter m = plain;
-    struct tally t = {.based = false};
+    struct total t = {.based = false};
     m.scale = 0.5; /* two edges each */
     int64_t now = 0;
     for (int raw = 100; raw <= 121; raw++)
-        assert_int_equal(tally_step(&t, &m, raw, now += 1000), 0);
+        assert_int_equal(total_step(&t, &m, raw, now += 1000), 0);
     assert_int_equal(t.persons, 10);
-    assert_int_equal(tally_step(&t, &m, 122, now + 1000), 0);
+    assert_int_equal(total_step(&t, &m, 122, now + 1000), 0);
     assert_int_equal(t.persons, 11);
 }
 
