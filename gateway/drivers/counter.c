@@ -70,7 +70,7 @@ static enum rc counter_open(struct driver_ctx *ctx, const void *options, void **
     if (rc == RC_OK)
         rc = modbus_bus_join(&c->opt->modbus, &c->slave, why, cap);
     if (rc == RC_OK)
-        rc = doors_open(&c->doors, ctx, &c->opt->doors, &c->map, true, &first);
+        rc = doors_open(&c->doors, ctx, &c->opt->doors, &c->map, NULL, true, &first);
     if (rc != RC_OK) {
         counter_close(c);
         return rc;

@@ -107,9 +107,10 @@ enum rc doors_save(struct doors *d, int64_t now_ms, bool at_once, char *why, siz
 
 /* --- figures --- */
 
-enum rc doors_open(struct doors *d, struct driver_ctx *ctx, const struct doors_setup *s, const struct regmap_counter *map, bool waits, bool *ret_first)
+enum rc doors_open(struct doors *d, struct driver_ctx *ctx, const struct doors_setup *s, const struct regmap_counter *map, struct doors_kept *kept, bool waits,
+                   bool *ret_first)
 {
-    struct doors_kept *k = driver_keep(ctx, sizeof *k);
+    struct doors_kept *k = kept != NULL ? kept : driver_keep(ctx, sizeof *k);
     if (k == NULL)
         return RC_NO_MEMORY;
     *d = (struct doors){.ctx = ctx, .setup = s, .map = map, .kept = k, .waits = waits};

@@ -41,10 +41,11 @@ struct doors {
 
 /*
  * doors_open - reads the file the first time.
+ *   kept       the driver's kept memory that holds it; NULL: all the driver keeps is this, and it is asked for here
  *   ret_first  true if this is the first opening since the program started; NULL if nobody asks
  *   returns    RC_OK, RC_NO_MEMORY
  */
-enum rc doors_open(struct doors *d, struct driver_ctx *ctx, const struct doors_setup *s, const struct regmap_counter *map, bool waits,
+enum rc doors_open(struct doors *d, struct driver_ctx *ctx, const struct doors_setup *s, const struct regmap_counter *map, struct doors_kept *kept, bool waits,
                    bool *ret_first) RC_MUST_USE;
 /* doors_take - a reading of one door, in counts as regmap_value(); raw_out < 0: no reading of that direction. now_ms monotonic. */
 void doors_take(struct doors *d, int door, int64_t raw_in, int64_t raw_out, int64_t now_ms);

@@ -7,7 +7,8 @@ bool level_step(struct level *l, const struct regmap_input *in, bool sample, int
         l->candidate = level;
         l->candidate_ms = now_ms;
     }
-    bool steady = !l->known || now_ms - l->candidate_ms >= in->debounce_ms;
+    int64_t wait_ms = l->candidate && (int64_t)in->press_ms > in->debounce_ms ? (int64_t)in->press_ms : in->debounce_ms;
+    bool steady = !l->known || now_ms - l->candidate_ms >= wait_ms;
     l->known = true;
     if (steady && l->candidate) {
         int64_t latch_ms = (int64_t)in->latch_s * 1000;

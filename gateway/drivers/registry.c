@@ -3,9 +3,13 @@
 
 #include "../driver.h"
 
-extern const struct driver driver_gpsd, driver_counter, driver_inputs, driver_camera, driver_replay;
+extern const struct driver driver_gpsd, driver_counter, driver_hpc168, driver_people, driver_interval, driver_cards, driver_inputs, driver_camera, driver_text_line,
+    driver_replay;
 
-const struct driver *const driver_all[] = {&driver_gpsd, &driver_counter, &driver_inputs, &driver_camera, &driver_replay, NULL};
+const struct driver *const driver_all[] = {
+    &driver_gpsd,  &driver_counter, &driver_hpc168, &driver_people, &driver_interval, &driver_cards, &driver_inputs, &driver_camera, &driver_text_line,
+    &driver_replay, NULL,
+};
 
 const struct driver *driver_find(const char *name)
 {

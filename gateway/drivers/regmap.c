@@ -55,17 +55,47 @@ static const struct field input_fields[] = {
     {"bit", FIELD_UINT, N(bit), "", 0, 15, NULL, "0", "of the register, functions 3 and 4"},
     {"inverted", FIELD_BOOL, N(inverted), "", 0, 1, NULL, "no", "yes: 0 on the wire means on"},
     {"debounce_ms", FIELD_INT, N(debounce_ms), "ms", -1, 10000, NULL, "-1", "-1: the module's"},
+    {"press_ms", FIELD_UINT, N(press_ms), "ms", 0, 10000, NULL, "0", "on only after it has been on for so long"},
     {"hold_ms", FIELD_UINT, N(hold_ms), "ms", 0, 60000, NULL, "0", "on until it has been off so long: blinking lamps"},
     {"latch_s", FIELD_UINT, N(latch_s), "s", 0, 3600, NULL, "0", "on at least so long after it went off: push buttons"},
 };
 struct output_record {
     bool fitted, inverted;
-    int32_t coil;
+    int32_t coil, reg;
+    uint16_t on, off;
 };
+#define O(member) FIELD_AT(struct output_record, member)
 static const struct field output_fields[] = {
-    {"fitted", FIELD_BOOL, FIELD_AT(struct output_record, fitted), "", 0, 1, NULL, "yes", "no: not used"},
-    {"coil", FIELD_INT, FIELD_AT(struct output_record, coil), "", 0, 65535, NULL, NULL, "0-based address of the coil"},
-    {"inverted", FIELD_BOOL, FIELD_AT(struct output_record, inverted), "", 0, 1, NULL, "no", "yes: 0 switches on"},
+    {"fitted", FIELD_BOOL, O(fitted), "", 0, 1, NULL, "yes", "no: not used"},
+    {"coil", FIELD_INT, O(coil), "", -1, 65535, NULL, "-1", "0-based address of the coil, -1 none"},
+    {"register", FIELD_INT, O(reg), "", -1, 65535, NULL, "-1", "0-based address of the holding register, -1 none"},
+    {"on", FIELD_UINT, O(on), "", 0, 65535, NULL, "1", "what is written to the register to switch on"},
+    {"off", FIELD_UINT, O(off), "", 0, 65535, NULL, "0", "and to switch off"},
+    {"inverted", FIELD_BOOL, O(inverted), "", 0, 1, NULL, "no", "yes: 0 switches on"},
+};
+
+static const char *const reading_words[] = {"cabin_c", "board_c", "supply_v", "battery_v", "tyre_kpa", "tyre_c", "wheel_kmh", NULL}; /* enum event_reading_what - 1 */
+struct reading_record {
+    int what;
+    struct regmap_reading r;
+};
+#define R(member) FIELD_AT(struct reading_record, member)
+static const struct field reading_fields[] = {
+    {"what", FIELD_WORD, R(what), "", 0, EVENT_READING_LAST - 1, reading_words, NULL, "cabin_c, board_c, supply_v, battery_v, tyre_kpa, tyre_c, wheel_kmh"},
+    {"channel", FIELD_UINT, R(r.channel), "", 0, 255, NULL, "0", "which sensor or wheel"},
+    {"function", FIELD_UINT, R(r.function), "", 3, 4, NULL, "4", "3 holding registers, 4 input registers"},
+    {"address", FIELD_INT, R(r.address), "", 0, 65535, NULL, NULL, "0-based"},
+    {"width", FIELD_UINT, R(r.width), "bit", 16, 32, NULL, "16", "16 or 32"},
+    {"word_order", FIELD_WORD, R(r.order), "", 0, 3, order_words, "ABCD", "byte order of a 32-bit value, A highest, first register first"},
+    {"signed", FIELD_BOOL, R(r.is_signed), "", 0, 1, NULL, "no", "two's complement"},
+    {"scale", FIELD_REAL, R(r.scale), "", -1e6, 1e6, NULL, "1", "unit per count"},
+    {"offset", FIELD_REAL, R(r.offset), "", -1e6, 1e6, NULL, "0", "added after that"},
+    {"min", FIELD_REAL, R(r.min), "", -1e6, 1e6, NULL, "-100000", "below it the sensor is broken"},
+    {"max", FIELD_REAL, R(r.max), "", -1e6, 1e6, NULL, "100000", "above it the sensor is broken"},
+    {"deadband", FIELD_REAL, R(r.deadband), "", 0, 1e6, NULL, "1", "told when it has changed by so much"},
+    {"pulses_per_km", FIELD_REAL, R(r.pulses_per_km), "1/km", 0, 1e6, NULL, "0", "wheel_kmh: the register counts pulses; 0: it holds km/h"},
+    {"every_ms", FIELD_UINT, R(r.every_ms), "ms", 100, 3600000, NULL, "1000", "read so often"},
+    {"report_s", FIELD_UINT, R(r.report_s), "s", 1, 86400, NULL, "300", "told again so often when it does not change"},
 };
 
 #define K(member) FIELD_AT(struct regmap_camera, member)
@@ -149,6 +179,47 @@ static void fill_counter(struct conf *c, struct regmap_counter *m, struct conf_p
 
 /* --- inputs --- */
 
+static void fill_output(struct conf *c, size_t i, const char *name, struct regmap_inputs *m, struct conf_problems *p)
+{
+    int at = index_of(regmap_output_names, name);
+    struct output_record o = {0};
+    if (at < 0) {
+        conf_problem(c, i, NULL, p, "no such output: buzzer, lamp, siren");
+        return;
+    }
+    conf_apply(c, i, output_fields, COUNT_OF(output_fields), &o, p);
+    if (o.fitted && (o.coil < 0) == (o.reg < 0))
+        conf_problem(c, i, "coil", p, "give either coil or register");
+    m->output[at].fitted = o.fitted;
+    m->output[at].inverted = o.inverted;
+    m->output[at].coil = o.coil;
+    m->output[at].reg = o.reg;
+    m->output[at].on = o.on;
+    m->output[at].off = o.off;
+}
+
+static void fill_reading(struct conf *c, size_t i, struct regmap_inputs *m, struct conf_problems *p)
+{
+    struct reading_record r = {0};
+    if (m->readings == REGMAP_READINGS) {
+        conf_problem(c, i, NULL, p, "more than %d readings: make a second device with a map of its own", REGMAP_READINGS);
+        return;
+    }
+    conf_apply(c, i, reading_fields, COUNT_OF(reading_fields), &r, p);
+    r.r.what = (uint8_t)(r.what + 1);
+    if (r.r.width != 16 && r.r.width != 32)
+        conf_problem(c, i, "width", p, "must be 16 or 32: one register or two");
+    if (r.r.width == 32 && r.r.address == 65535)
+        conf_problem(c, i, "address", p, "a 32-bit value needs two registers: address 65534 is the last");
+    if (r.r.pulses_per_km > 0 && (r.r.what != EVENT_READING_WHEEL_KMH || r.r.is_signed))
+        conf_problem(c, i, "pulses_per_km", p, "is for what = wheel_kmh and a register without a sign");
+    if (r.r.pulses_per_km > 0 && r.r.max > 200)
+        r.r.max = 200; /* no bus: the register was reset */
+    if (r.r.min >= r.r.max)
+        conf_problem(c, i, "min", p, "must be below max");
+    m->reading[m->readings++] = r.r;
+}
+
 static void fill_inputs(struct conf *c, struct regmap_inputs *m, struct conf_problems *p)
 {
     size_t head = conf_find_section(c, "inputs", "");
@@ -160,7 +231,7 @@ static void fill_inputs(struct conf *c, struct regmap_inputs *m, struct conf_pro
         if (strcmp(kind, "input") == 0) {
             int at = index_of(event_input_names, name);
             if (at < 0) {
-                conf_problem(c, i, NULL, p, "no such input: door_front, door_middle, door_rear, ignition, parking_brake, sos, stop_arm, beacon, hazard");
+                conf_problem(c, i, NULL, p, "no such input: see docs/devices.md for the twenty names");
                 continue;
             }
             conf_apply(c, i, input_fields, COUNT_OF(input_fields), &m->input[at], p);
@@ -168,16 +239,10 @@ static void fill_inputs(struct conf *c, struct regmap_inputs *m, struct conf_pro
                 m->input[at].debounce_ms = (int32_t)m->debounce_ms;
             any |= m->input[at].fitted;
         } else if (strcmp(kind, "output") == 0) {
-            int at = index_of(regmap_output_names, name);
-            if (at < 0) {
-                conf_problem(c, i, NULL, p, "no such output: buzzer, lamp");
-                continue;
-            }
-            struct output_record o = {0};
-            conf_apply(c, i, output_fields, COUNT_OF(output_fields), &o, p);
-            m->output[at].fitted = o.fitted;
-            m->output[at].inverted = o.inverted;
-            m->output[at].coil = o.coil;
+            fill_output(c, i, name, m, p);
+        } else if (strcmp(kind, "reading") == 0) {
+            fill_reading(c, i, m, p);
+            any = true;
         }
     }
     if (!any)
@@ -307,16 +372,21 @@ static uint32_t swapped(uint16_t w)
     return (uint32_t)(w >> 8 | (w & 0xff) << 8);
 }
 
+int64_t regmap_number(int order, uint8_t width, bool is_signed, const uint16_t *words)
+{
+    bool bytes = order == REGMAP_BADC || order == REGMAP_DCBA;
+    uint32_t first = bytes ? swapped(words[0]) : words[0];
+    if (width == 16)
+        return is_signed ? (int64_t)(int16_t)first : (int64_t)first;
+    uint32_t second = bytes ? swapped(words[1]) : words[1];
+    bool low_first = order == REGMAP_CDAB || order == REGMAP_DCBA;
+    uint32_t value = low_first ? second << 16 | first : first << 16 | second;
+    return is_signed ? (int64_t)(int32_t)value : (int64_t)value;
+}
+
 int64_t regmap_value(const struct regmap_counter *map, const uint16_t *words)
 {
-    bool bytes = map->order == REGMAP_BADC || map->order == REGMAP_DCBA;
-    uint32_t first = bytes ? swapped(words[0]) : words[0];
-    if (map->width == 16)
-        return map->is_signed ? (int64_t)(int16_t)first : (int64_t)first;
-    uint32_t second = bytes ? swapped(words[1]) : words[1];
-    bool low_first = map->order == REGMAP_CDAB || map->order == REGMAP_DCBA;
-    uint32_t value = low_first ? second << 16 | first : first << 16 | second;
-    return map->is_signed ? (int64_t)(int32_t)value : (int64_t)value;
+    return regmap_number(map->order, map->width, map->is_signed, words);
 }
 
 int64_t regmap_delta(const struct regmap_counter *map, int64_t before, int64_t now)

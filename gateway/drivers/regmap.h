@@ -15,6 +15,8 @@
 #define REGMAP_DOORS     4
 #define REGMAP_INPUTS    EVENT_INPUTS_N
 #define REGMAP_OUTPUTS   3 /* buzzer, lamp, siren */
+#define REGMAP_READINGS  8
+#define REGMAP_WHEEL_MS  1000 /* pulses are counted over at least so long */
 #define REGMAP_NAME_MAX  127
 #define REGMAP_MODEL_MAX 63
 
@@ -48,8 +50,22 @@ struct regmap_input {
     int32_t address; /* 0-based */
     uint8_t bit;     /* functions 3 and 4 */
     int32_t debounce_ms;
+    uint32_t press_ms; /* must be on for so long to count: a button that is touched by chance */
     uint32_t hold_ms; /* stays on until off for so long: blinking lamps */
     uint32_t latch_s; /* a press stays visible this long after release */
+};
+
+struct regmap_reading {
+    uint8_t what;     /* enum event_reading_what */
+    uint8_t channel;
+    uint8_t function; /* 3, 4 */
+    uint8_t width;    /* 16, 32 bits */
+    int order;        /* enum regmap_order */
+    bool is_signed;
+    int32_t address;  /* 0-based */
+    double scale, offset, min, max, deadband; /* in the unit: degrees, volts, kPa, km/h */
+    double pulses_per_km; /* EVENT_READING_WHEEL_KMH of a counting register; 0 = the register holds the value */
+    uint32_t every_ms, report_s;
 };
 
 struct regmap_inputs {
@@ -60,8 +76,11 @@ struct regmap_inputs {
     struct regmap_input input[REGMAP_INPUTS];
     struct {
         bool fitted, inverted;
-        int32_t coil; /* 0-based */
+        int32_t coil, reg; /* 0-based; the one that is not used is -1 */
+        uint16_t on, off;  /* what is written to the register */
     } output[REGMAP_OUTPUTS];
+    struct regmap_reading reading[REGMAP_READINGS];
+    size_t readings;
 };
 
 enum regmap_time { REGMAP_TIME_AUTO = 0, REGMAP_TIME_BCD, REGMAP_TIME_BINARY };
@@ -73,7 +92,7 @@ struct regmap_camera {
     int time; /* enum regmap_time */
 };
 
-extern const char *const regmap_output_names[]; /* buzzer, lamp, NULL */
+extern const char *const regmap_output_names[]; /* buzzer, lamp, siren, NULL */
 
 /*
  * regmap_path - the file a name means: as it is if it has a slash; otherwise NAME or NAME.conf in the folder of the environment variable
@@ -98,6 +117,9 @@ enum rc regmap_text_camera(const char *text, size_t n, const char *name, struct 
  *   words  1 register at width 16, 2 at width 32, in the order of their addresses
  */
 int64_t regmap_value(const struct regmap_counter *map, const uint16_t *words);
+
+/* regmap_number - the same for any value of one or two registers; order: enum regmap_order. */
+int64_t regmap_number(int order, uint8_t width, bool is_signed, const uint16_t *words);
 
 /*
  * regmap_delta - counts passed from one reading to the next, across a roll-over; negative only where the register is signed and went down.
