@@ -350,6 +350,8 @@ def modbus_inputs():
     text = '[inputs]\nmodel = all twenty\nfunction = 4\ngap = 0\n' + '\n'.join('[input %s]\naddress = %d\nbit = %d' % (n, 2 * i, i % 16) for i, n in enumerate(names))
     case('all-twenty', 'all twenty inputs, each in a register of its own', ['0 word %d 0' % (2 * i) for i in range(20)] + ['%d word %d %d' % (300 + 200 * i, 2 * i, 1 << i % 16) for i in range(20)],
          quick + ';map=$DIR/map', ('file: map ' + conf(text),), end=5000)
+    case('full-map', 'the full map: left behind: motion, the rear button, the siren', ['0 bit 0 ' + ' '.join('0' * 20), '0 word 0 215 24100 0 0', '500 bit 16 1', '700 out siren 1', '1500 bit 14 1', '1700 bit 14 0', '2000 bit 16 0', '2500 out siren 0'],
+         quick + ';map=full-inputs', end=9500)
     text = ('[inputs]\nmodel = readings\nfunction = 2\n[input ignition]\naddress = 0\n'
             '[reading cabin]\nwhat = cabin_c\nfunction = 4\naddress = 10\nsigned = yes\nscale = 0.1\ndeadband = 0.5\nmin = -40\nmax = 85\n'
             '[reading supply]\nwhat = supply_v\nfunction = 4\naddress = 11\nscale = 0.001\ndeadband = 0.5')

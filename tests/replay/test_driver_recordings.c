@@ -440,10 +440,8 @@ static size_t slave_answer(uint8_t unit, const uint8_t *q, uint8_t *out)
             say("coil %u %d\n", at, n != 0);
         else
             say("register %u %u\n", at, n);
-        if (q[0] == 5)
-            s->bit[at] = n != 0;
-        else
-            s->word[at] = (uint16_t)n;
+        if (q[0] == 6)
+            s->word[at] = (uint16_t)n; /* a coil is no input */
         memcpy(out + len, q + 1, 4);
         len += 4;
     }
