@@ -64,7 +64,7 @@ bool wire_is_settled(const struct wire_settled *s, uint64_t seq)
 /* --- the conversation, by protobuf-c --- */
 
 struct arena {
-    alignas(16) uint8_t room[16384];
+    alignas(16) uint8_t room[WIRE_MEDIA_DATA_MAX + 4096];
     size_t used;
 };
 
@@ -163,6 +163,51 @@ static const char *get_welcome(const Schoolward__Welcome *m, struct wire_welcome
     return NULL;
 }
 
+static const char *get_media_part(const Schoolward__MediaPart *m, struct wire_media_part *p)
+{
+    const int64_t time_max_ms = 4102444800000LL; /* 2100, as event_check() */
+    if (m->sha256.len != WIRE_SHA256)
+        return "media_part.sha256";
+    if (m->bytes < 1 || m->bytes > WIRE_MEDIA_MAX)
+        return "media_part.bytes";
+    if (m->data.len > WIRE_MEDIA_DATA_MAX)
+        return "media_part.data";
+    if (m->offset > m->bytes || m->data.len > m->bytes - m->offset)
+        return "media_part.offset";
+    if (m->time_ms < 0 || m->time_ms > time_max_ms)
+        return "media_part.time_ms";
+    if (m->unit < EVENT_CAMERA_ADAS || m->unit > EVENT_CAMERA_BSD)
+        return "media_part.unit";
+    if (m->type > EVENT_MEDIA_VIDEO)
+        return "media_part.type";
+    memcpy(p->sha256, m->sha256.data, WIRE_SHA256);
+    p->bytes = m->bytes;
+    p->offset = m->offset;
+    p->n = (uint32_t)m->data.len;
+    p->time_ms = m->time_ms;
+    p->id = m->id;
+    p->alarm_id = m->alarm_id;
+    p->unit = (uint8_t)m->unit;
+    p->type = (uint8_t)m->type;
+    if (p->n > 0)
+        memcpy(p->data, m->data.data, p->n);
+    return NULL;
+}
+
+static const char *get_media_ack(const Schoolward__MediaAck *m, struct wire_media_ack *a)
+{
+    if (m->sha256.len != WIRE_SHA256)
+        return "media_ack.sha256";
+    if (m->next > WIRE_MEDIA_MAX)
+        return "media_ack.next";
+    if (m->state > WIRE_MEDIA_LATER)
+        return "media_ack.state";
+    memcpy(a->sha256, m->sha256.data, WIRE_SHA256);
+    a->next = m->next;
+    a->state = (uint8_t)m->state;
+    return copy_text(a->reason, m->reason) ? NULL : "media_ack.reason";
+}
+
 static enum rc get_talk(const Schoolward__Frame *m, struct wire_frame *f, const char **ret_fault)
 {
     const char *fault = NULL;
@@ -202,6 +247,14 @@ static enum rc get_talk(const Schoolward__Frame *m, struct wire_frame *f, const 
     case SCHOOLWARD__FRAME__BODY_ENROLLED:
         f->kind = WIRE_ENROLLED;
         fault = wire_talk_enrolled(m->enrolled, &f->enrolled);
+        break;
+    case SCHOOLWARD__FRAME__BODY_MEDIA_PART:
+        f->kind = WIRE_MEDIA_PART;
+        fault = get_media_part(m->media_part, &f->media_part);
+        break;
+    case SCHOOLWARD__FRAME__BODY_MEDIA_ACK:
+        f->kind = WIRE_MEDIA_ACK;
+        fault = get_media_ack(m->media_ack, &f->media_ack);
         break;
     default: fault = "frame";
     }
@@ -340,5 +393,55 @@ enum rc wire_encode_ack(const struct wire_ack *a, void *buf, size_t cap, size_t 
         return rc;
     m.body_case = SCHOOLWARD__FRAME__BODY_ACK;
     m.ack = &part.ack;
+    return wire_talk_pack(&m, buf, cap, ret_len);
+}
+
+/* protobuf-c wants uint8_t *, never writes to it when packing. */
+static ProtobufCBinaryData bytes_of(const void *p, size_t n)
+{
+    union {
+        const void *in;
+        uint8_t *out;
+    } u = {.in = p};
+    return (ProtobufCBinaryData){.len = n, .data = u.out};
+}
+
+enum rc wire_encode_media_part(const struct wire_media_part *p, void *buf, size_t cap, size_t *ret_len)
+{
+    Schoolward__Frame m;
+    schoolward__frame__init(&m);
+    Schoolward__MediaPart b;
+    schoolward__media_part__init(&b);
+    if (p->bytes < 1 || p->bytes > WIRE_MEDIA_MAX || p->n > WIRE_MEDIA_DATA_MAX || p->offset > p->bytes || p->n > p->bytes - p->offset ||
+        p->unit < EVENT_CAMERA_ADAS || p->unit > EVENT_CAMERA_BSD || p->type > EVENT_MEDIA_VIDEO || p->time_ms < 0)
+        return RC_RANGE;
+    b.sha256 = bytes_of(p->sha256, WIRE_SHA256);
+    b.bytes = p->bytes;
+    b.offset = p->offset;
+    b.data = bytes_of(p->data, p->n);
+    b.time_ms = p->time_ms;
+    b.unit = p->unit;
+    b.type = p->type;
+    b.id = p->id;
+    b.alarm_id = p->alarm_id;
+    m.body_case = SCHOOLWARD__FRAME__BODY_MEDIA_PART;
+    m.media_part = &b;
+    return wire_talk_pack(&m, buf, cap, ret_len);
+}
+
+enum rc wire_encode_media_ack(const struct wire_media_ack *a, void *buf, size_t cap, size_t *ret_len)
+{
+    Schoolward__Frame m;
+    schoolward__frame__init(&m);
+    Schoolward__MediaAck b;
+    schoolward__media_ack__init(&b);
+    if (a->next > WIRE_MEDIA_MAX || a->state > WIRE_MEDIA_LATER)
+        return RC_RANGE;
+    b.sha256 = bytes_of(a->sha256, WIRE_SHA256);
+    b.next = a->next;
+    b.state = a->state;
+    b.reason = wire_talk_text_of(a->reason);
+    m.body_case = SCHOOLWARD__FRAME__BODY_MEDIA_ACK;
+    m.media_ack = &b;
     return wire_talk_pack(&m, buf, cap, ret_len);
 }

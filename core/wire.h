@@ -12,12 +12,12 @@
 
 #include "report.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION     1
 #define WIRE_SUBPROTOCOL "schoolward.v1"
-#define WIRE_FRAME_MAX 65536
-#define WIRE_BATCH_MAX 512 /* events in one batch */
-#define WIRE_RANGES_MAX 64 /* settled ranges above `through` per lane */
-#define WIRE_TEXT_MAX 63
+#define WIRE_FRAME_MAX   65536
+#define WIRE_BATCH_MAX   512 /* events in one batch */
+#define WIRE_RANGES_MAX  64  /* settled ranges above `through` per lane */
+#define WIRE_TEXT_MAX    63
 
 /* Why a connection was closed: RFC 6455 7.4.1 below 4000, our own above; docs/protocol.md 1.4 says what a gateway does then. */
 enum wire_close {
@@ -32,7 +32,19 @@ enum wire_close {
     WIRE_CLOSE_TOO_FAST = 4429,
 };
 
-enum wire_kind { WIRE_BATCH = 1, WIRE_HELLO, WIRE_WELCOME, WIRE_ACK, WIRE_ORDER, WIRE_ORDER_RESULT, WIRE_REPORT, WIRE_ENROL, WIRE_ENROLLED };
+enum wire_kind {
+    WIRE_BATCH = 1,
+    WIRE_HELLO,
+    WIRE_WELCOME,
+    WIRE_ACK,
+    WIRE_ORDER,
+    WIRE_ORDER_RESULT,
+    WIRE_REPORT,
+    WIRE_MEDIA_PART,
+    WIRE_MEDIA_ACK,
+    WIRE_ENROL,
+    WIRE_ENROLLED
+};
 
 struct wire_batch {
     uint8_t lane; /* enum event_lane */
@@ -126,6 +138,25 @@ struct wire_enrolled {
 /* May this reach a driver's display: 1..200 characters of UTF-8, none of them a control character, a line break or a change of writing direction. */
 bool wire_text_good(const char *s);
 
+#define WIRE_MEDIA_DATA_MAX 16384       /* bytes in one part: an alarm waits behind at most one */
+#define WIRE_MEDIA_MAX      (64U << 20) /* bytes of one file */
+#define WIRE_SHA256         32
+struct wire_media_part {
+    uint8_t sha256[WIRE_SHA256]; /* of the whole file */
+    uint32_t bytes, offset, n;   /* size of the file 1..WIRE_MEDIA_MAX; where data begins, offset + n <= bytes; n = 0 asks how much is there */
+    int64_t time_ms;             /* UTC, 0..2100 */
+    uint32_t id, alarm_id;
+    uint8_t unit, type; /* enum event_camera_unit, enum event_media_type */
+    uint8_t data[WIRE_MEDIA_DATA_MAX];
+};
+enum wire_media_state { WIRE_MEDIA_MORE = 0, WIRE_MEDIA_DONE, WIRE_MEDIA_REFUSED, WIRE_MEDIA_LATER };
+struct wire_media_ack {
+    uint8_t sha256[WIRE_SHA256];
+    uint32_t next; /* offset to go on from */
+    uint8_t state; /* enum wire_media_state */
+    char reason[WIRE_TEXT_MAX + 1];
+};
+
 struct wire_frame { /* some 50 kB: one per loop, not one per connection */
     enum wire_kind kind;
     union {
@@ -138,6 +169,8 @@ struct wire_frame { /* some 50 kB: one per loop, not one per connection */
         struct report report;
         struct wire_enrol enrol;
         struct wire_enrolled enrolled;
+        struct wire_media_part media_part;
+        struct wire_media_ack media_ack;
     };
     struct event scratch[WIRE_BATCH_MAX]; /* of wire_decode alone */
 };
@@ -172,6 +205,9 @@ enum rc wire_encode_order_result(const struct wire_order_result *m, void *buf, s
 enum rc wire_encode_report(const struct report *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 enum rc wire_encode_enrol(const struct wire_enrol *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 enum rc wire_encode_enrolled(const struct wire_enrolled *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+enum rc wire_encode_media_ack(const struct wire_media_ack *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
+/* A part; cap WIRE_MEDIA_DATA_MAX + WIRE_SMALL_MAX is always enough. */
+enum rc wire_encode_media_part(const struct wire_media_part *m, void *buf, size_t cap, size_t *ret_len) RC_MUST_USE;
 
 /*
  * The settled set of one lane: everything through `through`, and up to WIRE_RANGES_MAX ranges above it. Used by the server to drop

@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 
 #include "core/wire.h"
 
@@ -19,6 +20,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         return 0;
     }
+    if (first.kind == WIRE_MEDIA_PART) {
+        const struct wire_media_part *p = &first.media_part, *q = &second.media_part;
+        if (p->n > p->bytes || p->offset > p->bytes - p->n || wire_encode_media_part(p, out, sizeof out, &len) != RC_OK ||
+            wire_decode(out, len, &second, &fault) != RC_OK || q->n != p->n || q->offset != p->offset || memcmp(q->data, p->data, p->n) != 0)
+            abort();
+    }
+    if (first.kind == WIRE_MEDIA_ACK &&
+        (wire_encode_media_ack(&first.media_ack, out, sizeof out, &len) != RC_OK || wire_decode(out, len, &second, &fault) != RC_OK ||
+         memcmp(&second.media_ack, &first.media_ack, offsetof(struct wire_media_ack, reason)) != 0))
+        abort();
     if (first.kind != WIRE_BATCH)
         return 0;
     const struct wire_batch *b = &first.batch;
