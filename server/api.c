@@ -107,6 +107,7 @@ static void api_call_free(void *arg)
     json_decref(c->body);
     json_free(&c->out);
     free(c->tile.body);
+    free(c->bytes);
     free(c);
     a->calls--;
     api_release(a);

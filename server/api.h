@@ -11,6 +11,7 @@
 #include "access.h"
 #include "arrive.h"
 #include "fleet.h"
+#include "footage.h"
 #include "journal.h"
 #include "json.h"
 #include "ledger.h"
@@ -21,6 +22,7 @@ struct api_setup {
     struct fleet *fleet;
     struct journal *journal;
     struct ledger *ledger;
+    struct footage *footage; /* NULL: there are no pictures */
     struct access *access;
     struct arrive *arrive;
     const char *web_dir;    /* built pages, "" = none */

@@ -56,6 +56,12 @@ static const struct field live_fields[] = {
 static const struct field journal_fields[] = {
     {"group_ms", FIELD_INT, AT(journal.group_ms), "ms", 10, 1000, NULL, "100", "what arrives within this time is written to disk together"},
 };
+static const struct field media_fields[] = {
+    {"total_mb", FIELD_INT, AT(media.total_mb), "MiB", 0, 1e9, NULL, "20480", "pictures and clips kept of all buses, the oldest go first; 0: none are taken"},
+    {"gateway_mb", FIELD_INT, AT(media.gateway_mb), "MiB", 1, 1e9, NULL, "512", "and of one bus"},
+    {"item_mb", FIELD_INT, AT(media.item_mb), "MiB", 1, 64, NULL, "16", "a larger one is refused"},
+    {"reserve_mb", FIELD_INT, AT(media.reserve_mb), "MiB", 0, 1e6, NULL, "1024", "free space left to the journal: below it none are taken"},
+};
 static const struct field series_fields[] = {
     {"api", FIELD_WORD, AT(series.api), "", 0, 4, apis, "off", "off; v1, v2, v3: InfluxDB; victoria: VictoriaMetrics"},
     {"url", FIELD_TEXT, AT(series.url), "", 0, CONFIG_SERVER_TEXT_MAX, NULL, "http://127.0.0.1:8086", "base address of the database"},
@@ -82,6 +88,7 @@ static const struct {
     size_t n;
 } sections[] = {
     {"server", server_fields, N(server_fields)}, {"ingest", ingest_fields, N(ingest_fields)}, {"live", live_fields, N(live_fields)}, {"journal", journal_fields, N(journal_fields)},
+    {"media", media_fields, N(media_fields)},
     {"series", series_fields, N(series_fields)}, {"notify", notify_fields, N(notify_fields)},
 };
 
@@ -125,6 +132,9 @@ static enum rc read_doc(struct conf *doc, const char *const *set, size_t sets, s
     if (c->server.stale_s <= c->server.delayed_s)
         conf_problem(doc, server, "stale_s", problems, "%lld must be above delayed_s = %lld", (long long)c->server.stale_s,
                      (long long)c->server.delayed_s);
+    if (c->media.item_mb > c->media.gateway_mb || (c->media.total_mb > 0 && c->media.gateway_mb > c->media.total_mb))
+        conf_problem(doc, conf_find_section(doc, "media", ""), "gateway_mb", problems, "must lie between item_mb = %lld and total_mb = %lld",
+                     (long long)c->media.item_mb, (long long)c->media.total_mb);
     if (c->server.public_url[0] == '\0')
         snprintf(c->server.public_url, sizeof c->server.public_url, "http://%s", c->server.listen);
     if (c->server.link_key_file[0] == '\0')

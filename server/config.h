@@ -1,5 +1,5 @@
 /*
- * config - the server's configuration: INI sections [server] [ingest] [live] [journal] [series] [notify], each described by a field table. Refuses what it
+ * config - the server's configuration: INI sections [server] [ingest] [live] [journal] [media] [series] [notify], each described by a field table. Refuses what it
  * does not know; tells every problem at once as file:line: key: problem: hint.
  */
 #ifndef SCHOOLWARD_SERVER_CONFIG_H
@@ -34,6 +34,9 @@ struct config_server {
     struct {
         int64_t group_ms;
     } journal;
+    struct {
+        int64_t gateway_mb, total_mb, item_mb, reserve_mb;
+    } media;
     struct {
         int api; /* enum series_api */
         char url[CONFIG_SERVER_TEXT_MAX + 1], database[64], retention[64], org[64], bucket[64], user[64];

@@ -486,6 +486,33 @@ static void on_batch(struct ingest *in, struct link *l, const void *p, size_t n)
         send_acks(in, l);
 }
 
+/* At once, or never: a gateway that hears nothing asks again. */
+static void send_media_ack(struct ingest *in, struct link *l, const struct wire_media_ack *a)
+{
+    size_t n;
+    if (l->state != LINK_READY || lws_partial_buffered(l->wsi))
+        return;
+    if (wire_encode_media_ack(a, in->buf + LWS_PRE, WIRE_SMALL_MAX, &n) == RC_OK)
+        link_send(in, l, n, LWS_WRITE_BINARY);
+}
+
+static void on_media_part(struct ingest *in, struct link *l)
+{
+    struct wire_media_ack a = {.state = WIRE_MEDIA_REFUSED, .reason = "this server keeps no pictures"};
+    const struct wire_media_part *p = &in->frame.media_part;
+    memcpy(a.sha256, p->sha256, WIRE_SHA256);
+    if (in->setup.footage == NULL || footage_take(in->setup.footage, l->gate->vehicle->duty->gateway, p, &a) == RC_OK)
+        send_media_ack(in, l, &a);
+}
+
+void ingest_footage_answer(struct ingest *in, const char *gateway, const struct wire_media_ack *a)
+{
+    const struct fleet_vehicle *v = fleet_by_gateway(in->setup.fleet, gateway);
+    struct link *l = v != NULL ? in->gate[v->index].link : NULL;
+    if (l != NULL)
+        send_media_ack(in, l, a);
+}
+
 static void on_message(struct ingest *in, struct link *l, const void *p, size_t n)
 {
     const char *fault = "";
@@ -509,8 +536,10 @@ static void on_message(struct ingest *in, struct link *l, const void *p, size_t 
         on_hello(in, l);
     else if (in->frame.kind == WIRE_BATCH)
         on_batch(in, l, p, n);
+    else if (in->frame.kind == WIRE_MEDIA_PART)
+        on_media_part(in, l);
     else if (in->frame.kind != WIRE_ORDER_RESULT && in->frame.kind != WIRE_REPORT)
-        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "only hello, batch, order_result and report come from a gateway");
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "only hello, batch, media_part, order_result and report come from a gateway");
 }
 
 /* A message in pieces: put together first. */

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "fleet.h"
+#include "footage.h"
 #include "journal.h"
 
 /* What a stranger can make us hold: */
@@ -21,6 +22,7 @@ struct ingest_setup {
     uv_loop_t *loop;
     struct fleet *fleet;
     struct journal *journal;
+    struct footage *footage; /* NULL: no pictures are taken */
     size_t max_connections; /* 10..60000 */
     double rate_per_s;      /* messages per second and gateway, token bucket with 10 s of burst */
     uint64_t bytes_per_s;   /* likewise */
@@ -33,6 +35,8 @@ void ingest_free(struct ingest *i);                                  /* after th
 void ingest_protocol(struct ingest *i, struct lws_protocols *ret_p); /* "schoolward.v1" */
 void ingest_settled(struct ingest *i, uint64_t ticket);              /* from journal: send the acks that waited for it */
 void ingest_tick(struct ingest *i);                                  /* once a second: time-outs, acks that are due */
+/* footage_setup.on_answer: hand it to the gateway if it is there. */
+void ingest_footage_answer(struct ingest *i, const char *gateway, const struct wire_media_ack *a);
 /* Close all connections with 1012; new ones are refused. */
 void ingest_drain(struct ingest *i);
 

@@ -22,6 +22,7 @@
 #include "api.h"
 #include "config.h"
 #include "dump.h"
+#include "footage.h"
 #include "ingest.h"
 #include "live.h"
 #include "metrics.h"
@@ -53,6 +54,7 @@ struct server {
     struct fleet *fleet;
     struct journal *journal;
     struct ledger *ledger;
+    struct footage *footage; /* NULL: no pictures are taken */
     struct access *access;
     struct arrive *arrive;
     struct notify *notify;
@@ -67,7 +69,7 @@ struct server {
     bool checkpoint_waits;   /* for the ledger */
     uint64_t findings, findings_flushed;
     uint64_t late_findings, checkpoints;
-    bool journal_open, ledger_open;
+    bool journal_open, ledger_open, footage_open;
 };
 
 /* --- the law found something --- */
@@ -199,6 +201,13 @@ static void checkpoint(struct server *s)
     s->checkpoint_waits = true;
     s->findings_flushed = s->findings;
     ledger_flush(s->ledger, on_flushed, s);
+}
+
+static void on_footage(void *arg, const char *gateway, const struct wire_media_ack *a)
+{
+    struct server *s = arg;
+    if (s->ingest != NULL)
+        ingest_footage_answer(s->ingest, gateway, a);
 }
 
 /* --- what the api asks us --- */
@@ -353,6 +362,17 @@ static bool start_memory(struct server *s, char *why, size_t cap)
     if (ledger_open(&s->loop, path, &s->ledger, why, cap) != RC_OK)
         return false;
     s->ledger_open = true;
+    snprintf(path, sizeof path, "%s/media", dir);
+    struct footage_setup fs = {.dir = path,
+                               .gateway_bytes = (uint64_t)s->config.media.gateway_mb << 20,
+                               .total_bytes = (uint64_t)s->config.media.total_mb << 20,
+                               .item_max = (uint32_t)s->config.media.item_mb << 20,
+                               .reserve_bytes = (uint64_t)s->config.media.reserve_mb << 20,
+                               .on_answer = on_footage,
+                               .arg = s};
+    if (s->config.media.total_mb > 0 && footage_open(&s->loop, &fs, &s->footage, why, cap) != RC_OK)
+        return false;
+    s->footage_open = s->footage != NULL;
     static char secret[256];
     if (config_server_secret(s->config.notify.secret_file, secret, sizeof secret, why, cap) != RC_OK)
         return false;
@@ -397,6 +417,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
     struct ingest_setup is = {&s->loop,
                               s->fleet,
                               s->journal,
+                              s->footage,
                               (size_t)s->config.ingest.max_connections,
                               s->config.ingest.rate_per_s,
                               (uint64_t)s->config.ingest.bytes_per_s,
@@ -408,6 +429,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
                            .fleet = s->fleet,
                            .journal = s->journal,
                            .ledger = s->ledger,
+                           .footage = s->footage,
                            .access = s->access,
                            .arrive = s->arrive,
                            .web_dir = s->config.server.web_dir,
@@ -490,7 +512,7 @@ static void close_handle(uv_handle_t *h)
 
 static void end_loop(struct server *s)
 {
-    if (s->journal_open || s->ledger_open)
+    if (s->journal_open || s->ledger_open || s->footage_open)
         return;
     close_handle((uv_handle_t *)&s->tick);
     close_handle((uv_handle_t *)&s->patience);
@@ -517,6 +539,14 @@ static void on_ledger_closed(void *arg)
     end_loop(s);
 }
 
+static void on_footage_closed(void *arg)
+{
+    struct server *s = arg;
+    s->footage_open = false;
+    s->footage = NULL;
+    end_loop(s);
+}
+
 /* The doors are shut and what they took in is written: now the memory ends, last opened first. */
 static void close_memory(struct server *s)
 {
@@ -527,12 +557,14 @@ static void close_memory(struct server *s)
     if (s->notify != NULL)
         notify_close(s->notify);
     s->notify = NULL;
-    bool ledger = s->ledger_open, journal = s->journal_open;
+    bool ledger = s->ledger_open, journal = s->journal_open, footage = s->footage_open;
+    if (footage)
+        footage_close(s->footage, on_footage_closed, s);
     if (ledger)
         ledger_close(s->ledger, on_ledger_closed, s);
     if (journal)
         journal_close(s->journal, on_journal_closed, s);
-    if (!ledger && !journal)
+    if (!ledger && !journal && !footage)
         end_loop(s);
 }
 

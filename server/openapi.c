@@ -25,6 +25,7 @@ static void openapi_kind(struct json *j, const struct api_field *f)
     case API_ID: json_text(j, "pattern", "^[A-Za-z0-9._:-]{1,31}$"); break;
     case API_NAME: json_text(j, "pattern", "^[A-Za-z0-9_-]{1,63}$"); break;
     case API_HEX64: json_text(j, "pattern", "^[0-9a-f]{16}$"); break;
+    case API_SHA256: json_text(j, "pattern", "^[0-9a-f]{64}$"); break;
     case API_CURSOR: json_text(j, "pattern", "^[0-9]{1,13}-[0-9a-f]{16}$"); break;
     case API_TEXT: json_int(j, "maxLength", f->max); break;
     case API_WORD:

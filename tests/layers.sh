@@ -21,7 +21,7 @@ RANKS = [
     (r'gateway/(port|modbus_bus)\.[ch]$', 11),
     (r'gateway/drivers/.*\.[ch]$', 12),
     (r'gateway/device\.[ch]$', 13),
-    (r'gateway/(outbox|panel|duty_file|inputs_merge|timing)[a-z_]*\.[ch]$', 13),
+    (r'gateway/(outbox|panel|duty_file|inputs_merge|timing|media)[a-z_]*\.[ch]$', 13),
     (r'gateway/uplink[a-z_]*\.[ch]$', 14),
     (r'gateway/cab[a-z_]*\.[ch]$', 14),
     (r'gateway/gateway\.[ch]$', 15),
@@ -30,7 +30,7 @@ RANKS = [
     (r'gateway/.*\.[ch]$', 17),
     # server: memory, mind, doors
     (r'server/(json|lineproto)\.[ch]$', 20),
-    (r'server/(journal|ledger|access)[a-z_]*\.[ch]$', 21),
+    (r'server/(journal|ledger|access|footage)[a-z_]*\.[ch]$', 21),
     (r'server/(series|notify)[a-z_]*\.[ch]$', 22),
     (r'server/(fleet)[a-z_]*\.[ch]$', 22),
     (r'server/arrive[a-z_]*\.[ch]$', 23),

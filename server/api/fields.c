@@ -61,6 +61,7 @@ static const char *read_text(const struct api_field *f, const char *text, struct
     case API_HEX64:
         v->number = (int64_t)strtoull(text, NULL, 16);
         return strlen(text) == 16 && is_of(text, HEX, 16) ? NULL : "16 hex digits";
+    case API_SHA256: return strlen(text) == 64 && is_of(text, HEX, 64) ? NULL : "64 hex digits, lower case";
     case API_CURSOR: {
         const char *dash = strchr(text, '-');
         return dash && dash - text >= 1 && dash - text <= 13 && strspn(text, "0123456789") == (size_t)(dash - text) && strlen(dash + 1) == 16 &&

@@ -61,8 +61,7 @@ static void keep_one(void *arg, const struct ledger_finding *x)
     *(struct ledger_finding *)arg = *x;
 }
 
-/* The finding of the address into c->finding, if this caller may see it. */
-static enum rc find_one(struct api_call *c)
+enum rc api_find_finding(struct api_call *c)
 {
     struct ledger_query q = {.id = (uint64_t)api_number(c, "id", 0), .to = c->to, .limit = 1};
     if (!q.id)
@@ -73,7 +72,7 @@ static enum rc find_one(struct api_call *c)
 
 static void read_one(struct api_call *c)
 {
-    c->rc = find_one(c);
+    c->rc = api_find_finding(c);
     if (c->rc == RC_OK)
         view_finding(&c->out, NULL, c->api->s.fleet, &c->finding);
 }
@@ -83,16 +82,22 @@ void api_finding(struct api_call *c)
     api_work(c, read_one, api_answer_read);
 }
 
+void api_evidence_span(const struct rules_finding *f, int64_t now_ms, int64_t *ret_from_ms, int64_t *ret_to_ms)
+{
+    int64_t from_ms = f->began_ms - EVIDENCE_AROUND_MS, to_ms = (f->closed_ms ? f->closed_ms : now_ms) + EVIDENCE_AROUND_MS;
+    *ret_from_ms = from_ms;
+    *ret_to_ms = to_ms > from_ms + EVIDENCE_SPAN_MAX_MS ? from_ms + EVIDENCE_SPAN_MAX_MS : to_ms;
+}
+
 static void read_evidence(struct api_call *c)
 {
     const struct rules_finding *f = &c->finding.f;
-    c->rc = find_one(c);
+    c->rc = api_find_finding(c);
     if (c->rc != RC_OK)
         return;
     const struct duty_vehicle *v = duty_vehicle_by_id(fleet_duty(c->api->s.fleet), c->finding.vehicle);
-    int64_t from_ms = f->began_ms - EVIDENCE_AROUND_MS, to_ms = (f->closed_ms ? f->closed_ms : c->now_ms) + EVIDENCE_AROUND_MS;
-    if (to_ms > from_ms + EVIDENCE_SPAN_MAX_MS)
-        to_ms = from_ms + EVIDENCE_SPAN_MAX_MS;
+    int64_t from_ms, to_ms;
+    api_evidence_span(f, c->now_ms, &from_ms, &to_ms);
     c->rc = v ? api_write_track(c, v, from_ms, to_ms, EVIDENCE_POINTS) : RC_NOT_FOUND;
 }
 
@@ -133,7 +138,7 @@ static void on_acknowledged(void *arg, enum rc rc, const struct ledger_finding *
 
 static void check_one(struct api_call *c)
 {
-    c->rc = find_one(c);
+    c->rc = api_find_finding(c);
 }
 
 static void write_acknowledgement(struct api_call *c)

@@ -28,7 +28,7 @@
 #define API_ADDRESSED 0x200u
 
 enum api_in { API_IN_PATH, API_IN_QUERY, API_IN_BODY };
-enum api_kind { API_ID /* of the duty */, API_INT, API_TEXT, API_WORD, API_HEX64, API_CURSOR, API_NAME /* of a map set */ };
+enum api_kind { API_ID /* of the duty */, API_INT, API_TEXT, API_WORD, API_HEX64, API_CURSOR, API_NAME /* of a map set */, API_SHA256 };
 
 struct api_field {
     const char *name;
@@ -129,6 +129,8 @@ struct api_call {
     /* what handlers carry from work to after */
     struct ledger_finding finding;
     struct tiles_tile tile;
+    struct footage_item item;
+    void *bytes; /* of item; released with the call */
 };
 
 struct api_problem {
@@ -175,10 +177,17 @@ void api_findings(struct api_call *c);
 void api_finding(struct api_call *c);
 void api_acknowledge(struct api_call *c);
 void api_evidence(struct api_call *c);
+void api_media_list(struct api_call *c);
+void api_media(struct api_call *c);
 void api_parent_link(struct api_call *c);
 void api_parent(struct api_call *c);
 void api_maps(struct api_call *c);
 void api_tile(struct api_call *c);
+
+/* The finding of the call's `id` into c->finding, if this caller may see it. In a worker thread. */
+enum rc api_find_finding(struct api_call *c);
+/* What belongs to a finding: this span around it, closed. */
+void api_evidence_span(const struct rules_finding *f, int64_t now_ms, int64_t *ret_from_ms, int64_t *ret_to_ms);
 
 /* The Track of docs/protocol.md 2, read from the journal by a worker thread. */
 enum rc api_write_track(struct api_call *c, const struct duty_vehicle *v, int64_t from_ms, int64_t to_ms, size_t limit);

@@ -32,6 +32,9 @@ static const struct api_field fields_findings[] = {
 static const struct api_field fields_finding[] = {
     {"id", API_IN_PATH, API_HEX64, true, 0, 0, NULL, "id of the finding, 16 hex digits"},
 };
+static const struct api_field fields_media[] = {
+    {"sha256", API_IN_PATH, API_SHA256, true, 0, 0, NULL, "sha256 of a finding's media list"},
+};
 static const struct api_field fields_acknowledge[] = {
     {"id", API_IN_PATH, API_HEX64, true, 0, 0, NULL, "id of the finding, 16 hex digits"},
     {"note", API_IN_BODY, API_TEXT, false, 0, LEDGER_NOTE_MAX, NULL, "what was done; at most 500 bytes of UTF-8"},
@@ -71,6 +74,10 @@ static const struct api_route table[] = {
      "I take care of it: who and when are kept, the first acknowledgement stays.", FIELDS(fields_acknowledge), "Finding", 0},
     {HTTP_GET, "/api/v1/findings/{id}/evidence", API_CASE, api_evidence, "evidence",
      "The vehicle's track from 60 s before to 60 s after the finding, at most 15 minutes.", FIELDS(fields_finding), "Track", 0},
+    {HTTP_GET, "/api/v1/findings/{id}/media", API_CASE, api_media_list, "findingMedia",
+     "Pictures and clips the vehicle's cameras took within the evidence's time, oldest first, at most 200.", FIELDS(fields_finding), "MediaList", 0},
+    {HTTP_GET, "/api/v1/media/{sha256}", API_CASE, api_media, "media",
+     "One picture or clip; police only those within the evidence of a finding addressed to POL.", FIELDS(fields_media), "application/octet-stream", 0},
     {HTTP_POST, "/api/v1/parent-links", API_OFFICER, api_parent_link, "parentLink", "A signed, expiring link to the parents' page of one stop.",
      FIELDS(fields_link), "ParentLink", 0},
     {HTTP_GET, "/api/v1/parent", API_PARENT, api_parent, "parent", "What the holder of a parent link may know.", NULL, 0, "ParentView", 0},

@@ -90,6 +90,12 @@ static const struct api_schema table[] = {
                                                                                 ",\"version\":" TEXT) ",\"audience\":"
             LIST("{\"type\":\"string\",\"enum\":[\"CAB\",\"DIS\",\"SCH\",\"OFF\",\"POL\",\"PAR\"]}") ",\"ack\":" OR_NULL(REF("Acknowledgement")))},
     {"Findings", OBJECT("\"findings\",\"next_cursor\"", "\"findings\":" LIST(REF("Finding")) ",\"next_cursor\":" TEXT0)},
+    {"MediaList",
+     OBJECT("\"media\"", "\"media\":" LIST(OBJECT("\"sha256\",\"time_ms\",\"unit\",\"type\",\"alarm_id\",\"bytes\"",
+                                              "\"sha256\":{\"type\":\"string\",\"pattern\":\"^[0-9a-f]{64}$\"},\"time_ms\":" MS
+                                              ",\"unit\":{\"type\":\"string\",\"enum\":[\"adas\",\"dsm\",\"tpms\",\"bsd\"]}"
+                                              ",\"type\":{\"type\":\"string\",\"enum\":[\"picture\",\"audio\",\"video\"]},\"alarm_id\":" INT
+                                              ",\"bytes\":" INT)))},
     {"ParentLink", OBJECT("\"url\",\"expires_ms\"", "\"url\":" TEXT ",\"expires_ms\":" MS)},
     {"ParentView",
      OBJECT("\"plate\",\"route\",\"stop\",\"server_time_ms\",\"expires_ms\",\"state\",\"stops_away\",\"eta_ms\",\"delay_s\",\"passed_ms\",\"position\","

@@ -4,6 +4,7 @@ exactly the recording that was played, and what a role may not see stays unseen.
 The schema checker below is small on purpose: it knows the words the document uses and refuses a document that uses others.
 """
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -203,6 +204,34 @@ def findings_of(caller, token=OFFICER):
         cursor = '&cursor=' + page['next_cursor']
 
 
+def pictures(caller, found, hidden):
+    """A picture in the time of a police finding is the police's to see, one of another day is the officer's alone."""
+    mine = next(f for f in found if 'POL' in f['audience'])
+    folder = os.path.join(caller.server.state, 'media')
+    shots = {}
+    with sqlite3.connect(os.path.join(folder, 'footage.db'), timeout=10) as db:
+        for name, at in (('near', mine['began_ms'] + 1000), ('far', mine['began_ms'] - 86400000)):
+            body = b'\xff\xd8\xff\xe0' + name.encode()
+            sha = hashlib.sha256(body).hexdigest()
+            os.makedirs(os.path.join(folder, 'gw-1'), exist_ok=True)
+            with open(os.path.join(folder, 'gw-1', sha + '.jpg'), 'wb') as f:
+                f.write(body)
+            db.execute('INSERT INTO footage VALUES (?, ?, ?, ?, 7, 8, 101, 0)', (bytes.fromhex(sha), 'gw-1', at, len(body)))
+            shots[name] = (sha, body)
+    for token in (OFFICER, POLICE):
+        shown = caller.ask('GET', '/api/v1/findings/%s/media' % mine['id'], token)['media']
+        assert [m['sha256'] for m in shown] == [shots['near'][0]] and shown[0]['unit'] == 'dsm' and shown[0]['type'] == 'picture', shown
+        assert caller.ask('GET', '/api/v1/media/' + shots['near'][0], token) == shots['near'][1]
+    assert caller.ask('GET', '/api/v1/media/' + shots['far'][0]) == shots['far'][1]
+    caller.ask('GET', '/api/v1/media/' + shots['far'][0], POLICE, want=404)
+    caller.ask('GET', '/api/v1/media/' + '0' * 64, want=404)
+    caller.ask('GET', '/api/v1/media/' + '0' * 63, want=404)
+    caller.ask('GET', '/api/v1/media/' + shots['near'][0], None, want=401)
+    assert caller.raw('GET', '/api/v1/media/' + shots['near'][0])[1].get('Cache-Control') == 'no-store'
+    for f in hidden:
+        caller.ask('GET', '/api/v1/findings/%s/media' % f['id'], POLICE, want=404)
+
+
 def cases(caller):
     """The officer sees all, the police what is addressed to them; acknowledged once, by the first."""
     found = findings_of(caller)
@@ -280,6 +309,7 @@ def main():
 
         points = compare_track(caller, fixes)
         found, hidden, acked = cases(caller)
+        pictures(caller, found, hidden)
         vehicles = caller.ask('GET', '/api/v1/vehicles')['vehicles']
         bus = vehicles[0]
         assert bus['sos'] and bus['doors_open'] is False and bus['aboard']['persons'] == 52 and bus['limit_kmh'] is not None, bus
