@@ -54,6 +54,14 @@ static const struct field care_fields[] = {
     {"lasted_s", FIELD_INT, FIELD_AT(struct config_care, lasted_s), "s", 1, 3600, NULL, "120", "a start that lasts this long was a good one; five in a row that do not: safe mode"},
     {"safe_s", FIELD_INT, FIELD_AT(struct config_care, safe_s), "s", 5, 86400, NULL, "1800", "safe mode is left for a new try after"},
 };
+static const struct field media_fields[] = {
+    {"max_mb", FIELD_INT, FIELD_AT(struct config_media, max_mb), "MiB", 0, 65536, NULL, "256", "pictures and clips of cameras kept; 0: none are"},
+    {"max_items", FIELD_INT, FIELD_AT(struct config_media, max_items), "", 1, 20000, NULL, "1000", "and how many of them"},
+    {"item_mb", FIELD_INT, FIELD_AT(struct config_media, item_mb), "MiB", 1, WIRE_MEDIA_MAX >> 20, NULL, "8", "a larger one is not taken"},
+    {"reserve_mb", FIELD_INT, FIELD_AT(struct config_media, reserve_mb), "MiB", 0, 65536, NULL, "64",
+     "free space that is left to records: below it no picture is taken and sent ones are removed"},
+    {"kib_per_s", FIELD_INT, FIELD_AT(struct config_media, kib_per_s), "KiB/s", 1, 4096, NULL, "32", "files are sent no faster than this, and only when no record waits"},
+};
 static const struct field device_fields[] = {
     {"silence_ms", FIELD_INT, FIELD_AT(struct config_device, silence_ms), "ms", 0, 86400000, NULL, "0",
      "without input for this long the device is reported silent; 0: the driver's default"},
@@ -157,6 +165,12 @@ static void check_gateway(const struct config *c, struct conf *doc, size_t secti
         conf_problem(doc, conf_find_section(doc, "uplink", ""), "retry_max_ms", problems, "is below retry_min_ms (%lld)", (long long)c->uplink.retry_min_ms);
 }
 
+static void check_media(const struct config_media *m, struct conf *doc, struct conf_problems *problems)
+{
+    if (m->max_mb > 0 && m->item_mb > m->max_mb)
+        conf_problem(doc, conf_find_section(doc, "media", ""), "item_mb", problems, "is above max_mb (%lld): one file must fit", (long long)m->max_mb);
+}
+
 static enum rc check_panel(const struct config *c, struct conf *doc, struct conf_problems *problems)
 {
     if (c->panel.device[0] == '\0')
@@ -181,6 +195,7 @@ static enum rc build(struct conf *doc, bool files, struct config **ret_c, struct
     conf_apply(doc, conf_find_section(doc, "outbox", ""), outbox_fields, N(outbox_fields), &c->outbox, problems);
     conf_apply(doc, conf_find_section(doc, "uplink", ""), uplink_fields, N(uplink_fields), &c->uplink, problems);
     conf_apply(doc, conf_find_section(doc, "care", ""), care_fields, N(care_fields), &c->care, problems);
+    conf_apply(doc, conf_find_section(doc, "media", ""), media_fields, N(media_fields), &c->media, problems);
     conf_apply(doc, conf_find_section(doc, "panel", ""), panel_fields, panel_fields_n, &c->panel, problems);
     enum rc rc = RC_OK;
     for (size_t i = 0; i < conf_sections(doc) && rc == RC_OK; i++) {
@@ -191,6 +206,7 @@ static enum rc build(struct conf *doc, bool files, struct config **ret_c, struct
     }
     if (rc == RC_OK) {
         check_gateway(c, doc, gateway, problems);
+        check_media(&c->media, doc, problems);
         rc = check_panel(c, doc, problems);
     }
     conf_report_unused(doc, problems);
@@ -244,6 +260,7 @@ void config_print(FILE *out, const struct config *c)
     conf_print(out, "outbox", outbox_fields, N(outbox_fields), &c->outbox);
     conf_print(out, "uplink", uplink_fields, N(uplink_fields), &c->uplink);
     conf_print(out, "care", care_fields, N(care_fields), &c->care);
+    conf_print(out, "media", media_fields, N(media_fields), &c->media);
     conf_print(out, "panel", panel_fields, panel_fields_n, &c->panel);
     for (size_t i = 0; i < c->devices; i++) {
         const struct config_device *d = &c->device[i];

@@ -1,5 +1,5 @@
 /*
- * config - the gateway's configuration: INI sections [gateway] [outbox] [uplink] [care] [panel] and one [device NAME] per instance of a driver, each described by
+ * config - the gateway's configuration: INI sections [gateway] [outbox] [uplink] [care] [media] [panel] and one [device NAME] per instance of a driver, each described by
  * a field table. Refuses what it does not know; tells every problem at once as file:line: key: problem: hint.
  */
 #ifndef SCHOOLWARD_GATEWAY_CONFIG_H
@@ -34,6 +34,9 @@ struct config_uplink {
 struct config_care {
     int64_t report_s, confirm_s, lasted_s, safe_s;
 };
+struct config_media {
+    int64_t max_mb, max_items, item_mb, reserve_mb, kib_per_s;
+};
 struct config_device {
     char name[EVENT_NAME_MAX + 1];
     const struct driver *driver;
@@ -46,6 +49,7 @@ struct config {
     struct config_outbox outbox;
     struct config_uplink uplink;
     struct config_care care;
+    struct config_media media;
     struct panel_options panel;
     struct config_device device[CONFIG_DEVICES_MAX];
     size_t devices;

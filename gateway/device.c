@@ -40,6 +40,7 @@ struct device {
     int64_t silence_ms;
     void (*on_event)(void *arg, struct device *d, const struct event *e);
     void *arg;
+    struct driver_store store; /* begin is NULL: none */
 
     uv_loop_t *loop;
     uv_async_t async;
@@ -521,6 +522,8 @@ enum rc device_start(uv_loop_t *loop, const struct device_setup *s, struct devic
         memcpy(d->options, s->options, s->driver->options_size);
     d->silence_ms = s->silence_ms != 0 ? s->silence_ms : s->driver->silence_ms;
     d->on_event = s->on_event;
+    if (s->store != NULL)
+        d->store = *s->store;
     d->arg = s->arg;
     d->loop = loop;
     d->said = EVENT_DEVICE_OK;
@@ -682,4 +685,25 @@ int64_t driver_mono_ms(const struct driver_ctx *ctx)
 bool driver_stopping(const struct driver_ctx *ctx)
 {
     return atomic_load(&ctx->d->stopping);
+}
+
+void driver_say(struct driver_ctx *ctx, const char *text)
+{
+    log_notice(ctx->d->name, "%s", text);
+}
+
+enum rc driver_media_begin(struct driver_ctx *ctx, const struct driver_media *m, int *ret_file)
+{
+    const struct driver_store *s = &ctx->d->store;
+    return s->begin == NULL || ctx->d->has_thread ? RC_UNSUPPORTED : s->begin(s->arg, m, ret_file);
+}
+
+enum rc driver_media_write(struct driver_ctx *ctx, int file, uint32_t offset, const void *p, size_t n)
+{
+    return ctx->d->store.write(ctx->d->store.arg, file, offset, p, n);
+}
+
+void driver_media_end(struct driver_ctx *ctx, int file, uint32_t bytes)
+{
+    ctx->d->store.end(ctx->d->store.arg, file, bytes);
 }

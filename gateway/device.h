@@ -19,6 +19,7 @@ struct device_setup {
     /* Every event of the device, on the loop's thread; health events included. */
     void (*on_event)(void *arg, struct device *d, const struct event *e);
     void *arg;
+    const struct driver_store *store; /* where a camera's pictures go, copied; NULL: nowhere */
 };
 
 /* Make and start an instance on the loop. RC_OK, RC_NO_MEMORY. A device that cannot be opened is retried, not an error. */
@@ -38,10 +39,11 @@ enum rc device_output(struct device *d, const struct driver_output *out) RC_MUST
 /* Close it and open it again, without a pause; one that is closed is tried at once. Totals and latches are kept (driver_keep()). */
 void device_restart(struct device *d);
 
+#define DEVICE_COUNTS 16
 struct device_figures {
     uint64_t events, errors, opens;
     int64_t last_input_mono_ms; /* 0 = never */
-    struct { const char *what; uint64_t n; } count[8];
+    struct { const char *what; uint64_t n; } count[DEVICE_COUNTS];
 };
 void device_figures(const struct device *d, struct device_figures *ret_f);
 

@@ -69,6 +69,7 @@ struct driver_output {
     char text[DRIVER_TEXT_MAX + 1];
     struct event_fix fix;  /* vehicle: newest fix, for cameras that want the speed (1 Hz) */
     int64_t fix_ms;
+    struct event_inputs inputs; /* vehicle: ignition, brake */
 };
 
 /* --- functions used by drivers: their whole world --- */
@@ -80,7 +81,7 @@ struct driver_output {
 void driver_emit(struct driver_ctx *ctx, const struct event *e);
 /* The instance's name in the configuration. */
 const char *driver_name(const struct driver_ctx *ctx);
-/* Count something worth a metric ("crc_errors", "resyncs"); names are static strings, at most 8 different ones per device. */
+/* Count something worth a metric ("crc_errors", "resyncs"); names are static strings, at most 16 different ones per device. */
 void driver_count(struct driver_ctx *ctx, const char *what, unsigned n);
 /*
  * Memory of the instance, all-zero at first, that outlives close() and the next open(): totals, latches. NULL when there is none left.
@@ -91,6 +92,33 @@ int64_t driver_wall_ms(const struct driver_ctx *ctx);
 int64_t driver_mono_ms(const struct driver_ctx *ctx);
 /* True once the device shall stop: a threaded poll() must return within a second. */
 bool driver_stopping(const struct driver_ctx *ctx);
+/* Tell the log something worth a line at a driver's start (make, serial number, a setting that did not take); loop drivers, once per opening. */
+void driver_say(struct driver_ctx *ctx, const char *text);
+
+/* --- pictures, sounds, clips: for drivers on the loop --- */
+
+struct driver_media {
+    uint8_t unit, type; /* enum event_camera_unit, enum event_media_type */
+    uint32_t id, alarm_id;
+    int64_t time_ms;    /* when it was taken, UTC; 0 = now */
+};
+/* Where they go: gateway/media.h fills it, device_setup.store hands it to the device. */
+struct driver_store {
+    void *arg;
+    enum rc (*begin)(void *arg, const struct driver_media *m, int *ret_file);
+    enum rc (*write)(void *arg, int file, uint32_t offset, const void *p, size_t n);
+    void (*end)(void *arg, int file, uint32_t bytes);
+};
+/*
+ * driver_media_begin - a file begins.
+ *   ret_file  a number for the other calls, >= 0
+ *   returns   RC_OK; RC_UNSUPPORTED this gateway keeps no files; RC_FULL no room on the disk or too many at once; RC_IO
+ */
+enum rc driver_media_begin(struct driver_ctx *ctx, const struct driver_media *m, int *ret_file) RC_MUST_USE;
+/* Bytes of it, in any order. RC_OK; RC_FULL larger than allowed or the disk is full; RC_IO. The file must be ended all the same. */
+enum rc driver_media_write(struct driver_ctx *ctx, int file, uint32_t offset, const void *p, size_t n) RC_MUST_USE;
+/* It is whole with so many bytes and now the store's business; 0: forget it. */
+void driver_media_end(struct driver_ctx *ctx, int file, uint32_t bytes);
 
 /* All drivers, NULL-terminated (drivers/registry.c). */
 extern const struct driver *const driver_all[];

@@ -168,7 +168,11 @@ static void tell_cameras(struct gateway *g, int64_t mono)
 {
     if (g->fix_mono_ms == 0 || mono - g->fix_mono_ms > 5000)
         return; /* an old speed is worse than none: a camera judges by it */
-    struct driver_output out = {.kind = DRIVER_OUT_VEHICLE, .fix = g->fix, .fix_ms = g->fix_ms};
+    const struct bus *bus = cab_bus(g->cab);
+    struct driver_output out = {.kind = DRIVER_OUT_VEHICLE,
+                                .fix = g->fix,
+                                .fix_ms = g->fix_ms,
+                                .inputs = {.state = bus->inputs & bus->inputs_known, .known = bus->inputs_known}};
     for (size_t i = 0; i < g->devices; i++) {
         const struct driver *driver = device_driver(g->device[i]);
         if (driver->kind == EVENT_DEVICE_CAMERA && driver->output != NULL && device_output(g->device[i], &out) != RC_OK)

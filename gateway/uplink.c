@@ -75,7 +75,7 @@ static void forget_connection(struct uplink *u)
     u->tx_len = 0;
     u->rx_len = 0;
     u->results = 0;
-    u->hello_due = false;
+    u->hello_due = u->media_due = false;
     u->renew = false; /* the next connection has it anyhow */
     u->figures.connected = false;
 }
@@ -196,6 +196,7 @@ void uplink_ready(struct uplink *u)
     struct wire_lane span[EVENT_LANES];
     outbox_span(u->setup.outbox, span);
     uplink_queue_begin(&u->queue, span);
+    uplink_media_begin(&u->media);
     u->phase = PHASE_READY;
     u->ready_ms = clock_mono_ms();
     u->figures.connected = true;
@@ -577,6 +578,7 @@ enum rc uplink_start(uv_loop_t *loop, const struct uplink_setup *s, struct uplin
         log_warning("uplink", "%s is not encrypted: the secret and the positions can be read on the way; use wss://", s->url);
     u->alive = (lws_retry_bo_t){.secs_since_valid_ping = (uint16_t)s->ping_s, .secs_since_valid_hangup = (uint16_t)(s->ping_s + s->pong_s)};
     uplink_queue_init(&u->queue, s->window);
+    uplink_media_init(&u->media, s->media, s->media_kib_per_s);
     uv_timer_init(loop, &u->timer);
     u->timer.data = u;
     uplink_name_init(&u->name, loop, u->url.host, s->memory_file, on_address, u);
@@ -610,6 +612,11 @@ void uplink_result(struct uplink *u, const struct wire_order_result *r)
 size_t uplink_results(const struct uplink *u)
 {
     return u->results;
+}
+
+void uplink_media_kept(struct uplink *u)
+{
+    uplink_pump(u);
 }
 
 void uplink_new_secret(struct uplink *u, const char *secret)

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "../core/wire.h"
+#include "media.h"
 #include "outbox.h"
 
 #define UPLINK_SECRET_MAX 255
@@ -24,6 +25,8 @@ struct uplink_setup {
     const char *gateway;              /* id, as the server knows it */
     const char *secret;
     struct outbox *outbox;
+    struct media *media; /* NULL: no files are sent */
+    uint32_t media_kib_per_s;
     int64_t retry_min_ms, retry_max_ms; /* full jitter between 0 and min * 2^n, at most max */
     int64_t silent_ms;  /* longest pause while the network does not answer at all, so that a bus is there again soon after a dead zone */
     int64_t refused_ms; /* pause after the server said that this gateway or its version is not welcome */
@@ -55,6 +58,8 @@ void uplink_result(struct uplink *u, const struct wire_order_result *r);
 size_t uplink_results(const struct uplink *u);
 /* Use this secret from the next connection on, and make one soon: what waits to be written goes out first. */
 void uplink_new_secret(struct uplink *u, const char *secret);
+/* There is a file to send (media_setup.on_kept). */
+void uplink_media_kept(struct uplink *u);
 /* Say goodbye (1000), at most 2 s; then on_stopped. The outbox must live until then. */
 void uplink_stop(struct uplink *u, void (*on_stopped)(void *arg), void *arg);
 /* After the loop ended (libwebsockets frees its last part then). NULL is fine. */
@@ -62,7 +67,7 @@ void uplink_free(struct uplink *u);
 
 struct uplink_figures {
     bool connected; /* welcomed */
-    uint64_t connects, batches, events, backlog_events, acks, refused, bytes;
+    uint64_t connects, batches, events, backlog_events, acks, refused, bytes, media_bytes;
     int64_t ack_ms; /* of the newest ack: from the write to the ack */
     /*
      * resolving, connecting, tls, upgrading, greeting, welcomed, stopping; between tries why there is no connection: name, unreachable, down, portal,

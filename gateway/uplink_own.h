@@ -10,6 +10,7 @@
 #include "../core/base/log.h"
 #include "uplink.h"
 #include "uplink_cert.h"
+#include "uplink_media.h"
 #include "uplink_name.h"
 #include "uplink_queue.h"
 #include "uplink_trouble.h"
@@ -64,6 +65,8 @@ struct uplink {
     uint8_t *tx; /* LWS_PRE, then a frame ready to be written */
     size_t tx_len;
     struct uplink_flight tx_flight;
+    struct uplink_media media;
+    bool media_due; /* a piece of a file goes when the socket takes it */
 
     struct wire_order_result result[UPLINK_RESULTS_MAX];
     size_t results;

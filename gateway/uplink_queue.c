@@ -89,6 +89,11 @@ bool uplink_queue_next(const struct uplink_queue *q, struct uplink_want *ret_wan
     return false;
 }
 
+bool uplink_queue_drained(const struct uplink_queue *q)
+{
+    return q->urgent_next > q->stored[EVENT_LANE_URGENT] && q->live_next > q->stored[EVENT_LANE_BULK] && q->backlog_next > q->boundary;
+}
+
 void uplink_queue_taken(struct uplink_queue *q, const struct uplink_want *w, uint64_t first, size_t n)
 {
     uint64_t next = first + n;

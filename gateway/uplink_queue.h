@@ -51,6 +51,8 @@ void uplink_queue_stored(struct uplink_queue *q, enum event_lane lane, uint64_t 
 
 /* What to fetch next; false: nothing waits, or enough is on its way. */
 bool uplink_queue_next(const struct uplink_queue *q, struct uplink_want *ret_want);
+/* Nothing waits to be sent; what was sent may still be un-acked. */
+bool uplink_queue_drained(const struct uplink_queue *q);
 /* The fetch found n records from first on / nothing. */
 void uplink_queue_taken(struct uplink_queue *q, const struct uplink_want *w, uint64_t first, size_t n);
 void uplink_queue_nothing(struct uplink_queue *q, const struct uplink_want *w);

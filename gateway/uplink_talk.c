@@ -47,12 +47,25 @@ static void on_fetched(void *arg, enum rc rc, enum event_lane lane, const void *
     } /* otherwise the disk failed: the outbox reports it, the check timer asks again */
 }
 
+/* Files wait until no record does. */
+static void pump_media(struct uplink *u)
+{
+    int64_t due = uplink_media_due(&u->media, clock_mono_ms());
+    if (due > 0 && due < UPLINK_CHECK_MS)
+        uv_timer_start(&u->timer, u->timer.timer_cb, (uint64_t)due, UPLINK_CHECK_MS);
+    u->media_due = due == 0 && uplink_queue_drained(&u->queue);
+    if (u->media_due)
+        lws_callback_on_writable(u->wsi);
+}
+
 void uplink_pump(struct uplink *u)
 {
     if (u->phase != PHASE_READY || u->fetching || u->tx != NULL || u->stopping)
         return;
-    if (!uplink_queue_next(&u->queue, &u->want))
+    if (!uplink_queue_next(&u->queue, &u->want)) {
+        pump_media(u);
         return;
+    }
     u->fetching = true;
     u->fetch_generation = u->generation;
     outbox_fetch(u->setup.outbox, u->want.lane, u->want.from, u->want.to, u->want.max_events, u->want.backlog && !u->queue.in_order, on_fetched, u);
@@ -81,6 +94,25 @@ static int write_hello(struct uplink *u)
     }
     u->hello_due = false;
     return write_small(u, out, len);
+}
+
+static int write_media(struct uplink *u)
+{
+    struct wire_media_part *p = &u->frame->media_part; /* nothing is being decoded now */
+    size_t len;
+    u->media_due = false;
+    if (uplink_media_take(&u->media, clock_mono_ms(), p) != RC_OK)
+        return 0;
+    uint8_t *buf = malloc(LWS_PRE + p->n + WIRE_SMALL_MAX);
+    if (buf == NULL || wire_encode_media_part(p, buf + LWS_PRE, p->n + WIRE_SMALL_MAX, &len) != RC_OK) {
+        free(buf);
+        return buf == NULL ? -1 : 0;
+    }
+    int r = lws_write(u->wsi, buf + LWS_PRE, len, LWS_WRITE_BINARY) < (int)len ? -1 : 0;
+    free(buf);
+    u->figures.bytes += len;
+    u->figures.media_bytes += p->n;
+    return r;
 }
 
 static int write_result(struct uplink *u)
@@ -146,6 +178,8 @@ int uplink_writeable(struct uplink *u)
         free(u->tx);
         u->tx = NULL;
         uplink_pump(u);
+    } else if (u->media_due && !u->fetching) {
+        r = write_media(u);
     }
     if (r == 0 && (u->results > 0 || u->tx != NULL || uplink_report_due(u)))
         lws_callback_on_writable(u->wsi);
@@ -231,8 +265,15 @@ static int take_message(struct uplink *u)
         if (u->setup.order != NULL)
             u->setup.order(u->setup.arg, &u->frame->order);
         return 0;
+    case WIRE_MEDIA_ACK:
+        if (u->phase == PHASE_READY) {
+            uplink_media_acked(&u->media, clock_mono_ms(), &u->frame->media_ack);
+            uplink_pump(u);
+        }
+        return 0;
     case WIRE_BATCH:
     case WIRE_HELLO:
+    case WIRE_MEDIA_PART:
     case WIRE_ORDER_RESULT:
     case WIRE_REPORT:
     case WIRE_ENROL:

@@ -1,15 +1,15 @@
 #include "camera_frame.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define MARK      0x7E
-#define ESCAPE    0x7D
-#define HEAD      7
-#define GMT8_S    28800
-#define POSITIONED (1u << 10)
+#define MARK   0x7E
+#define ESCAPE 0x7D
+#define HEAD   7
+#define GMT8_S 28800
 
 /* --- frames --- */
 
@@ -45,7 +45,7 @@ static void put32(uint8_t *p, uint32_t v)
 
 static enum rc end_frame(struct camera_parser *p, struct camera_frame *ret_f, enum camera_fault *ret_fault)
 {
-    uint16_t n = p->n;
+    uint32_t n = p->n;
     bool broken = p->broken || p->escaped;
     p->n = 0;
     p->broken = p->escaped = false;
@@ -53,6 +53,10 @@ static enum rc end_frame(struct camera_parser *p, struct camera_frame *ret_f, en
         return RC_AGAIN; /* the end of one frame and the start of the next, or a shared 7E */
     if (broken) {
         *ret_fault = n >= sizeof p->buf ? CAMERA_LONG : CAMERA_ESCAPE;
+        return RC_INVALID;
+    }
+    if (n > HEAD + CAMERA_DATA_MAX && p->buf[6] != CAMERA_MEDIA) {
+        *ret_fault = CAMERA_LONG;
         return RC_INVALID;
     }
     if (n < HEAD) {
@@ -67,8 +71,9 @@ static enum rc end_frame(struct camera_parser *p, struct camera_frame *ret_f, en
     ret_f->vendor = get16(p->buf + 3);
     ret_f->peripheral = p->buf[5];
     ret_f->function = p->buf[6];
-    ret_f->n = (uint16_t)(n - HEAD);
-    memcpy(ret_f->data, p->buf + HEAD, ret_f->n);
+    ret_f->n = n - HEAD;
+    ret_f->body = p->buf + HEAD;
+    memcpy(ret_f->data, ret_f->body, ret_f->n < CAMERA_DATA_MAX ? ret_f->n : CAMERA_DATA_MAX);
     return RC_OK;
 }
 
@@ -177,7 +182,7 @@ static void put_time(uint8_t t[6], int64_t time_ms)
 
 /* --- bodies --- */
 
-void camera_vehicle(const struct event_fix *fix, int64_t time_ms, uint8_t out[CAMERA_VEHICLE_SIZE])
+void camera_vehicle(const struct event_fix *fix, int64_t time_ms, uint32_t trip_m, uint16_t status, uint8_t out[CAMERA_VEHICLE_SIZE])
 {
     /* speed 0, reserved 1, mileage 2-5, reserved 6-7, altitude 8-9, latitude 10-13, longitude 14-17, time 18-23, status 24-25 */
     bool valid = event_fix_valid(fix);
@@ -186,6 +191,7 @@ void camera_vehicle(const struct event_fix *fix, int64_t time_ms, uint8_t out[CA
         double kmh = fix->speed_mmps * 0.0036;
         out[0] = (uint8_t)lround(kmh > 255 ? 255 : kmh);
     }
+    put32(out + 2, trip_m / 100);
     if (valid) {
         if (fix->alt_dm != EVENT_UNKNOWN && fix->alt_dm / 10 >= INT16_MIN && fix->alt_dm / 10 <= INT16_MAX)
             put16(out + 8, (uint16_t)(int16_t)(fix->alt_dm / 10));
@@ -194,47 +200,142 @@ void camera_vehicle(const struct event_fix *fix, int64_t time_ms, uint8_t out[CA
         put32(out + 14, (uint32_t)(llabs((long long)fix->lon_e7 + (fix->lon_e7 < 0 ? -5 : 5)) / 10));
     }
     put_time(out + 18, time_ms);
-    put16(out + 24, 1u | (valid ? POSITIONED : 0)); /* bit 0 ACC: the gateway has power with it */
+    put16(out + 24, status | (valid ? (unsigned)CAMERA_POSITIONED : 0));
 }
 
-enum rc camera_alarm(const struct camera_frame *f, const struct regmap_camera *model, struct event_camera *ret_c, int64_t *ret_time_ms)
+/* The part all units share, from the speed on; *ret_at: where it ends. */
+static bool read_tail(const struct camera_frame *f, size_t at, const struct regmap_camera *model, struct camera_alarm *a, size_t *ret_at)
+{
+    const uint8_t *d = f->data + at;
+    if (f->n < at + 19)
+        return false;
+    a->event.speed_kmh = d[0];
+    a->alt_m = (int16_t)get16(d + 1);
+    a->lat_e6 = (int32_t)get32(d + 3);
+    a->lon_e6 = (int32_t)get32(d + 7);
+    a->time_ms = camera_time(d + 11, model->time);
+    a->status = get16(d + 17);
+    *ret_at = at + 19;
+    return true;
+}
+
+static bool read_files(const struct camera_frame *f, size_t at, struct camera_alarm *a)
+{
+    if (f->n == at)
+        return true; /* early firmware has no list */
+    size_t n = f->data[at];
+    if (f->n < at + 1 + 5 * n)
+        return false;
+    a->event.media = (uint8_t)n;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *d = f->data + at + 1 + 5 * i;
+        if (d[0] > EVENT_MEDIA_VIDEO || a->files == CAMERA_FILES_MAX)
+            continue;
+        a->file[a->files].type = d[0];
+        a->file[a->files++].id = get32(d + 1);
+    }
+    return true;
+}
+
+static bool read_wheels(const struct camera_frame *f, size_t at, struct camera_alarm *a)
+{
+    unsigned bits = 0;
+    if (f->n == at || f->n < at + 1 + 9U * f->data[at] || f->data[at] > CAMERA_WHEELS_MAX)
+        return false;
+    a->wheels = f->data[at];
+    for (size_t i = 0; i < a->wheels; i++) {
+        const uint8_t *d = f->data + at + 1 + 9 * i;
+        a->wheel[i].position = d[0];
+        a->wheel[i].bits = get16(d + 1);
+        a->wheel[i].kpa = get16(d + 3);
+        a->wheel[i].c = (int16_t)get16(d + 5);
+        a->wheel[i].battery_pct = get16(d + 7);
+        bits |= a->wheel[i].bits;
+    }
+    a->event.type = (uint8_t)bits;
+    a->report = (bits & ~1U) == 0;
+    return true;
+}
+
+enum rc camera_alarm(const struct camera_frame *f, const struct regmap_camera *model, struct camera_alarm *ret_a)
 {
     /*
      * id 4, flag 1, then by unit:
      *   ADAS  type, front speed, front distance, departure, sign type, sign value       speed at 11
      *   DSM   type, fatigue, reserved 4                                                 speed at 11
      *   BSD   type                                                                      speed at 6
-     * speed 1, altitude 2, latitude 4, longitude 4, time 6, status 2, media count 1, media count times 5
+     *   TPMS                                                                            speed at 5
+     * speed 1, altitude 2, latitude 4, longitude 4, time 6, status 2, then
+     *   TPMS  wheels 1, wheels times 9; the others: media 1, media times 5
      */
-    size_t speed_at;
-    switch (f->peripheral) {
-    case EVENT_CAMERA_ADAS:
-    case EVENT_CAMERA_DSM: speed_at = 11; break;
-    case EVENT_CAMERA_BSD: speed_at = 6; break;
-    default: return RC_INVALID;
-    }
-    if (f->n < speed_at + 19)
-        return RC_INVALID;
+    static const uint8_t speed_at[] = {11, 11, 5, 6};
     const uint8_t *d = f->data;
-    struct event_camera c = {.alarm_id = get32(d), .unit = f->peripheral, .type = d[5], .speed_kmh = d[speed_at]};
+    size_t at = 0;
+    if (f->peripheral < EVENT_CAMERA_ADAS || f->peripheral > EVENT_CAMERA_BSD || f->n > CAMERA_DATA_MAX)
+        return RC_INVALID;
+    struct camera_alarm a = {.event = {.alarm_id = get32(d), .unit = f->peripheral}};
+    if (!read_tail(f, speed_at[f->peripheral - EVENT_CAMERA_ADAS], model, &a, &at))
+        return RC_INVALID;
     if (d[4] == model->flag_begin)
-        c.phase = EVENT_CAMERA_BEGIN;
+        a.event.phase = EVENT_CAMERA_BEGIN;
     else if (d[4] == model->flag_end)
-        c.phase = EVENT_CAMERA_END;
+        a.event.phase = EVENT_CAMERA_END;
     else if (d[4] == model->flag_event)
-        c.phase = EVENT_CAMERA_ONCE;
+        a.event.phase = EVENT_CAMERA_ONCE;
     else
         return RC_INVALID;
+    if (f->peripheral != EVENT_CAMERA_TPMS)
+        a.event.type = model->map[d[5]];
     if (f->peripheral == EVENT_CAMERA_DSM && d[6] <= 10)
-        c.degree = d[6];
-    if (f->n > speed_at + 19) {
-        uint8_t media = d[speed_at + 19];
-        if (f->n < speed_at + 20 + 5u * media)
-            return RC_INVALID;
-        c.media = media;
+        a.event.degree = d[6];
+    if (f->peripheral == EVENT_CAMERA_ADAS) {
+        a.front_kmh = d[6];
+        a.front_ds = d[7];
+        a.departure = d[8];
+        a.sign = d[9];
+        a.sign_value = d[10];
     }
-    *ret_c = c;
-    *ret_time_ms = camera_time(d + speed_at + 11, model->time);
+    if (!(f->peripheral == EVENT_CAMERA_TPMS ? read_wheels(f, at, &a) : read_files(f, at, &a)))
+        return RC_INVALID;
+    *ret_a = a;
+    return RC_OK;
+}
+
+enum rc camera_info(const struct camera_frame *f, char *out, size_t cap)
+{
+    static const char *const word[] = {"", " ", " hw ", " sw ", " id ", " for "};
+    size_t at = 0, n = 0;
+    out[0] = '\0';
+    if (f->n > CAMERA_DATA_MAX)
+        return RC_INVALID;
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++) {
+        if (at == f->n && i >= 5)
+            return RC_OK; /* some leave the customer out */
+        if (at >= f->n || f->data[at] > f->n - at - 1)
+            return RC_INVALID;
+        size_t len = f->data[at++];
+        if (len > 0 && n < cap)
+            n += (size_t)snprintf(out + n, cap - n, "%s", word[i]);
+        for (size_t k = 0; k < len && n + 1 < cap; k++) {
+            uint8_t c = f->data[at + k];
+            out[n++] = c > 0x20 && c < 0x7f ? (char)c : '_';
+            out[n] = '\0';
+        }
+        at += len;
+    }
+    return RC_OK;
+}
+
+enum rc camera_packet(const struct camera_frame *f, struct camera_packet *ret_p)
+{
+    if (f->n <= CAMERA_MEDIA_HEAD || f->n > CAMERA_BODY_MAX)
+        return RC_INVALID;
+    struct camera_packet p = {.type = f->body[0], .id = get32(f->body + 1), .packets = get16(f->body + 5), .index = get16(f->body + 7)};
+    p.data = f->body + CAMERA_MEDIA_HEAD;
+    p.n = f->n - CAMERA_MEDIA_HEAD;
+    if (p.type > EVENT_MEDIA_VIDEO || p.index >= p.packets)
+        return RC_INVALID;
+    *ret_p = p;
     return RC_OK;
 }
 

@@ -109,6 +109,9 @@ static const struct field camera_fields[] = {
     {"work_maintenance", FIELD_UINT, K(work_maintenance), "", 0, 255, NULL, "3", "work state: maintenance or upgrade"},
     {"work_fault", FIELD_UINT, K(work_fault), "", 0, 255, NULL, "4", "work state: fault"},
     {"time", FIELD_WORD, K(time), "", 0, 2, time_words, "auto", "form of the time: auto, bcd, binary"},
+    {"media", FIELD_BOOL, K(media), "", 0, 1, NULL, "yes", "no: it gives no pictures"},
+    {"params", FIELD_BOOL, K(params), "", 0, 1, NULL, "yes", "no: it takes no settings"},
+    {"types", FIELD_TEXT, K(types), "", 0, REGMAP_TYPES_MAX, NULL, "", "alarm numbers of its own as THEIRS:OURS, hexadecimal, with blanks between"},
 };
 
 void regmap_path(const char *name, char *out, size_t cap)
@@ -259,6 +262,20 @@ static void fill_camera(struct conf *c, struct regmap_camera *m, struct conf_pro
         conf_problem(c, head, "flag_begin", p, "two flags have the same number: begin, end and event must differ");
     if (m->work_working == m->work_fault || m->work_standby == m->work_fault || m->work_working == m->work_standby)
         conf_problem(c, head, "work_working", p, "two work states have the same number: they must differ");
+    for (unsigned i = 0; i < 256; i++)
+        m->map[i] = (uint8_t)i;
+    for (const char *s = m->types; *s != '\0';) {
+        unsigned theirs = 0, ours = 0;
+        int used = 0;
+        if (sscanf(s, " %2x:%2x%n", &theirs, &ours, &used) != 2 || (s[used] != ' ' && s[used] != '\0')) {
+            conf_problem(c, head, "types", p, "must be pairs such as 0d:02 0e:14");
+            break;
+        }
+        m->map[theirs] = (uint8_t)ours;
+        s += used;
+        while (*s == ' ')
+            s++;
+    }
 }
 
 /* --- all --- */

@@ -19,6 +19,7 @@
 #define REGMAP_WHEEL_MS  1000 /* pulses are counted over at least so long */
 #define REGMAP_NAME_MAX  127
 #define REGMAP_MODEL_MAX 63
+#define REGMAP_TYPES_MAX 255
 
 /* Order of the four bytes A (highest) to D of a 32-bit value in two registers. */
 enum regmap_order { REGMAP_ABCD = 0, REGMAP_CDAB, REGMAP_BADC, REGMAP_DCBA };
@@ -90,6 +91,9 @@ struct regmap_camera {
     uint8_t flag_begin, flag_end, flag_event;
     uint8_t work_standby, work_working, work_maintenance, work_fault;
     int time; /* enum regmap_time */
+    bool media, params;           /* whether it can give pictures (0x50 to 0x52), and take settings (0x34, 0x35) */
+    char types[REGMAP_TYPES_MAX + 1];
+    uint8_t map[256];             /* made of types: its number of an alarm -> ours */
 };
 
 extern const char *const regmap_output_names[]; /* buzzer, lamp, siren, NULL */

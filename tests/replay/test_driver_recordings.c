@@ -67,7 +67,7 @@ static struct {
     struct {
         const char *what;
         unsigned n;
-    } count[8], result[16];
+    } count[16], result[16];
 
     pthread_mutex_t lock; /* of the line and the text, where a slave answers in a thread of its own */
     bool gone;
@@ -203,7 +203,61 @@ void driver_count(struct driver_ctx *ctx, const char *what, unsigned n)
             return;
         }
     }
-    fail(0, "%s: a ninth counter", what);
+    fail(0, "%s: a seventeenth counter", what);
+}
+
+void driver_say(struct driver_ctx *ctx, const char *text)
+{
+    (void)ctx;
+    pthread_mutex_lock(&w.lock);
+    say("says %s\n", text);
+    pthread_mutex_unlock(&w.lock);
+}
+
+/* A store for the files of cameras: what came whole is told with its length and a sum over it. */
+static struct {
+    bool used;
+    struct driver_media m;
+    uint32_t end;
+    uint8_t byte[1 << 20];
+} file[8];
+
+enum rc driver_media_begin(struct driver_ctx *ctx, const struct driver_media *m, int *ret_file)
+{
+    (void)ctx;
+    for (int i = 0; i < 8; i++)
+        if (!file[i].used) {
+            memset(&file[i], 0, sizeof file[i]);
+            file[i].used = true;
+            file[i].m = *m;
+            *ret_file = i;
+            return RC_OK;
+        }
+    return RC_FULL;
+}
+
+enum rc driver_media_write(struct driver_ctx *ctx, int i, uint32_t offset, const void *p, size_t n)
+{
+    (void)ctx;
+    if (n > sizeof file[i].byte || offset > sizeof file[i].byte - n)
+        return RC_FULL;
+    memcpy(file[i].byte + offset, p, n);
+    if (offset + n > file[i].end)
+        file[i].end = offset + (uint32_t)n;
+    return RC_OK;
+}
+
+void driver_media_end(struct driver_ctx *ctx, int i, uint32_t bytes)
+{
+    (void)ctx;
+    uint32_t sum = 0;
+    if (bytes != 0 && bytes != file[i].end)
+        fail(0, "a file ended at %u of %u bytes", bytes, file[i].end);
+    for (uint32_t k = 0; k < bytes; k++)
+        sum = sum * 31 + file[i].byte[k];
+    if (bytes != 0)
+        say("file %02x %u %u %u %u bytes %08x\n", file[i].m.unit, file[i].m.type, file[i].m.id, file[i].m.alarm_id, bytes, sum);
+    file[i].used = false;
 }
 
 void *driver_keep(struct driver_ctx *ctx, size_t size)

@@ -258,6 +258,9 @@ class Connection:
             self.send(field(3, body))
         elif 1 in frame:
             self.batch(Batch(frame[1][0]), size)
+        elif 8 in frame:
+            if s.on_media:
+                s.on_media(self, frame[8][0])
         elif 6 in frame:
             r = fields(frame[6][0])
             s.results.append((r.get(1, [0])[0], bool(r.get(2, [0])[0]), r.get(3, [b''])[0].decode()))
@@ -295,7 +298,7 @@ class WireServer:
         self.repeats = self.pings = self.ended = 0
         self.version, self.max_frame, self.max_accept = 1, 65536, 0
         self.acking, self.mute, self.http_status, self.http_answer = True, False, 0, b''
-        self.close_after_hello = self.on_batch = self.poison = None
+        self.close_after_hello = self.on_batch = self.on_media = self.poison = None
         self.poison_lane = 0
         self.tls = None
         if cert:

@@ -177,7 +177,7 @@ static inline uint64_t kit_figure(const struct device *d, const char *what)
 {
     struct device_figures f;
     device_figures(d, &f);
-    for (size_t i = 0; i < 8; i++)
+    for (size_t i = 0; i < DEVICE_COUNTS; i++)
         if (f.count[i].what != NULL && strcmp(f.count[i].what, what) == 0)
             return f.count[i].n;
     return 0;

@@ -42,7 +42,8 @@ static size_t from_hex(const char *hex, uint8_t *out, size_t cap)
 static void check_frame(uint8_t *bytes, size_t n, struct camera_frame *ret_f)
 {
     uint8_t again[CAMERA_FRAME_MAX];
-    struct camera_parser p = {.inside = false};
+    static struct camera_parser p;
+    memset(&p, 0, sizeof p);
     struct parsed r = parse(&p, bytes, n);
     assert_int_equal(r.frames, 1);
     assert_int_equal(r.faults, 0);
@@ -52,7 +53,8 @@ static void check_frame(uint8_t *bytes, size_t n, struct camera_frame *ret_f)
         if (k == 2 || k == 3)
             continue;
         bytes[k] ^= 0x20; /* makes no 7E or 7D of what is in these frames */
-        struct camera_parser q = {.inside = false};
+        static struct camera_parser q;
+        memset(&q, 0, sizeof q);
         struct parsed bad = parse(&q, bytes, n);
         assert_int_equal(bad.frames, 0);
         assert_true(bad.faults > 0);
@@ -64,7 +66,8 @@ static void check_frame(uint8_t *bytes, size_t n, struct camera_frame *ret_f)
 static void sums(void **state)
 {
     (void)state;
-    struct camera_frame f = {.sequence = 1, .vendor = 0x1234, .peripheral = 0x65, .function = CAMERA_STATE_REPORT, .n = 5, .data = {2, 0, 0, 0, 9}}, g;
+    struct camera_frame f = {.sequence = 1, .vendor = 0x1234, .peripheral = 0x65, .function = CAMERA_STATE_REPORT, .n = 5, .data = {2, 0, 0, 0, 9}},
+                        g;
     uint8_t wire[CAMERA_FRAME_MAX];
     size_t n = camera_build(&f, wire);
     assert_int_equal(wire[1], (0x12 + 0x34 + 0x65 + 0x38 + 2 + 9) & 0xff);
@@ -103,7 +106,8 @@ static void escapes(void **state)
     uint8_t wire[CAMERA_FRAME_MAX];
     size_t n = camera_build(&f, wire);
     assert_memory_equal(wire + n - 8, ((uint8_t[]){0x30, 0x7D, 2, 8, 0x7D, 1, 0x55, 0x7E}), 8); /* 30 7e 08 7d 55 -> 30 7d02 08 7d01 55 */
-    struct camera_parser p = {.inside = false};
+    static struct camera_parser p;
+    memset(&p, 0, sizeof p);
     struct parsed r = parse(&p, wire, n);
     assert_int_equal(r.frames, 1);
     assert_int_equal(r.f.sequence, 0x7E7D);
@@ -115,6 +119,7 @@ static void finds_its_way_back(void **state)
     (void)state;
     struct camera_frame f = {.sequence = 9, .vendor = 1, .peripheral = 0x65, .function = 0x2F};
     uint8_t frame[CAMERA_FRAME_MAX], line[4 * CAMERA_FRAME_MAX];
+    static uint8_t endless[80000];
     size_t n = camera_build(&f, frame), m = 0;
     static const uint8_t noise[] = {0x00, 0xFF, 0x13, 0x7D};
     memcpy(line + m, noise, 4), m += 4;
@@ -125,15 +130,17 @@ static void finds_its_way_back(void **state)
     memcpy(line + m, frame, n), m += n;
     memcpy(line + m, "\x7e\x01\x7d\x09\x05\x7e", 6), m += 6; /* an escape that is none */
     memcpy(line + m, frame, n), m += n;
-    struct camera_parser p = {.inside = false};
+    static struct camera_parser p;
+    memset(&p, 0, sizeof p);
     struct parsed r = parse(&p, line, m);
     assert_int_equal(r.frames, 4);
 
-    memset(line, 0x41, sizeof line); /* a frame without end is cut, the next is understood */
-    struct camera_parser q = {.inside = false};
+    memset(endless, 0x41, sizeof endless); /* a frame without end is cut, the next is understood */
+    static struct camera_parser q;
+    memset(&q, 0, sizeof q);
     struct parsed first = parse(&q, frame, 1);
     assert_int_equal(first.frames, 0);
-    parse(&q, line, sizeof line);
+    parse(&q, endless, sizeof endless);
     r = parse(&q, frame, n);
     assert_int_equal(r.frames, 1);
     assert_int_equal(r.last_fault, CAMERA_LONG);
@@ -151,17 +158,18 @@ static void times(void **state)
     assert_int_equal(camera_time((uint8_t[]){0x26, 0x02, 0x30, 0, 0, 0}, REGMAP_TIME_BCD), 0); /* no 30th of February */
     struct event_fix fix = {.lat_e7 = 312304167, .lon_e7 = 1214737005, .speed_mmps = 8333, .track_cdeg = 0, .alt_dm = 45, .mode = EVENT_FIX_3D};
     uint8_t body[CAMERA_VEHICLE_SIZE];
-    camera_vehicle(&fix, ms, body);
-    static const uint8_t want[CAMERA_VEHICLE_SIZE] = {30,   0, 0, 0, 0, 0, 0, 0, 0, 4, 0x01, 0xDC, 0x89, 0x31, 0x07, 0x3D, 0x8F, 0xBD,
-                                                      0x26, 0x11, 0x23, 0x07, 0x30, 0x45, 0x04, 0x01};
+    camera_vehicle(&fix, ms, 1234567, CAMERA_IGNITION | CAMERA_BRAKE, body);
+    static const uint8_t want[CAMERA_VEHICLE_SIZE] = {30,   0,    0,    0,    0,    0,    0,    0,    0,    4,    0x01, 0xDC, 0x89,
+                                                      0x31, 0x07, 0x3D, 0x8F, 0xBD, 0x26, 0x11, 0x23, 0x07, 0x30, 0x45, 0x04, 0x11};
     assert_memory_equal(body + 18, want + 18, 8);
+    assert_int_equal((uint32_t)body[2] << 24 | (uint32_t)body[3] << 16 | (uint32_t)body[4] << 8 | body[5], 12345); /* tenths of a kilometre */
     assert_int_equal(body[0], 30);
     assert_int_equal((uint32_t)body[10] << 24 | (uint32_t)body[11] << 16 | (uint32_t)body[12] << 8 | body[13], 31230417);
     assert_int_equal((uint32_t)body[14] << 24 | (uint32_t)body[15] << 16 | (uint32_t)body[16] << 8 | body[17], 121473701);
     fix.mode = EVENT_FIX_NONE;
     fix.lat_e7 = fix.lon_e7 = EVENT_UNKNOWN;
-    camera_vehicle(&fix, ms, body);
-    assert_int_equal(body[24] << 8 | body[25], 1); /* not positioned */
+    camera_vehicle(&fix, ms, 1234567, CAMERA_IGNITION | CAMERA_BRAKE, body);
+    assert_int_equal(body[24] << 8 | body[25], 0x11); /* not positioned */
 }
 
 static struct camera_frame alarm_frame(uint8_t unit, uint16_t sequence, uint32_t id, uint8_t flag, uint8_t type)
@@ -181,40 +189,74 @@ static struct camera_frame alarm_frame(uint8_t unit, uint16_t sequence, uint32_t
 static void bodies(void **state)
 {
     (void)state;
-    struct event_camera c;
-    int64_t ms;
+    static struct regmap_camera plain;
+    struct camera_alarm a;
+    plain = standard;
+    for (unsigned i = 0; i < 256; i++)
+        plain.map[i] = (uint8_t)i;
     struct camera_frame f = alarm_frame(EVENT_CAMERA_DSM, 1, 0xAABBCCDD, 1, 2);
-    assert_int_equal(camera_alarm(&f, &standard, &c, &ms), RC_OK);
-    assert_true(c.alarm_id == 0xAABBCCDD && c.phase == EVENT_CAMERA_BEGIN && c.type == 2 && c.degree == 7 && c.speed_kmh == 55 && c.media == 0);
-    assert_int_equal(ms, 0);
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_OK);
+    assert_true(a.event.alarm_id == 0xAABBCCDD && a.event.phase == EVENT_CAMERA_BEGIN && a.event.type == 2 && a.event.degree == 7 &&
+                a.event.speed_kmh == 55 && a.event.media == 0 && a.files == 0);
+    assert_int_equal(a.time_ms, 0);
     f.n = 36;
-    f.data[30] = 1;
-    assert_int_equal(camera_alarm(&f, &standard, &c, &ms), RC_OK);
-    assert_int_equal(c.media, 1);
+    memcpy(f.data + 30, "\x01\x02\x00\x01\x02\x03", 6);
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_OK);
+    assert_true(a.event.media == 1 && a.files == 1 && a.file[0].type == EVENT_MEDIA_VIDEO && a.file[0].id == 0x010203);
     f.data[30] = 2; /* says two, brings one */
-    assert_int_equal(camera_alarm(&f, &standard, &c, &ms), RC_INVALID);
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_INVALID);
     f = alarm_frame(EVENT_CAMERA_ADAS, 1, 1, 2, 1);
-    assert_int_equal(camera_alarm(&f, &standard, &c, &ms), RC_OK);
-    assert_true(c.phase == EVENT_CAMERA_END && c.degree == 0);
+    memcpy(f.data + 6, "\x28\x19\x02\x01\x3c\x37\x01\x5b", 8); /* 40 km/h ahead in 2.5 s, to the right, sign: speed 60, at 55 km/h and 347 m */
+    memcpy(f.data + 14, "\x01\xdc\x89\xd1\x07\x3d\x8a\xa5\x26\x11\x23\x07\x30\x45\x04\x11", 16);
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_OK);
+    assert_true(a.event.phase == EVENT_CAMERA_END && a.event.degree == 0 && a.front_kmh == 40 && a.front_ds == 25 && a.departure == 2 &&
+                a.sign == 1 && a.sign_value == 60);
+    assert_true(a.event.speed_kmh == 55 && a.alt_m == 347 && a.lat_e6 == 0x01dc89d1 && a.lon_e6 == 0x073d8aa5 && a.status == 0x0411);
+    assert_int_equal(a.time_ms, INT64_C(1795390245000));
     f.n = 20;
-    assert_int_equal(camera_alarm(&f, &standard, &c, &ms), RC_INVALID);
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_INVALID);
+    /* tyres: two wheels, one low and leaking, one well */
+    f = alarm_frame(EVENT_CAMERA_TPMS, 1, 9, 0, 0);
+    memset(f.data + 5, 0, 19);
+    memcpy(f.data + 24, "\x02\x00\x00\x44\x01\x2c\x00\x2d\x00\x5a\x03\x00\x01\x03\x20\xff\xf6\x00\x5a", 19);
+    f.n = 43;
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_OK);
+    assert_true(a.wheels == 2 && a.event.type == 0x45 && !a.report && a.wheel[0].kpa == 300 && a.wheel[0].c == 45 && a.wheel[1].position == 3 &&
+                a.wheel[1].c == -10);
+    f.data[24] = 3; /* says three */
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_INVALID);
+    f = alarm_frame(EVENT_CAMERA_BSD, 1, 9, 0, 3);
+    f.n = 25;
+    assert_int_equal(camera_alarm(&f, &plain, &a), RC_OK);
+    assert_int_equal(a.event.type, 3);
     /* early firmware: 0 begins, 1 ends, 0x10 is an event; 2 means nothing */
-    struct regmap_camera early;
+    static struct regmap_camera early;
     char why[256];
     assert_int_equal(regmap_read_camera("camera-early", &early, why, sizeof why), RC_OK);
     static const int phase[] = {EVENT_CAMERA_BEGIN, EVENT_CAMERA_END, -1};
     for (uint8_t flag = 0; flag < 3; flag++) {
         f = alarm_frame(EVENT_CAMERA_DSM, 1, 1, flag, 1);
-        enum rc rc = camera_alarm(&f, &early, &c, &ms);
+        enum rc rc = camera_alarm(&f, &early, &a);
         assert_int_equal(rc, phase[flag] < 0 ? RC_INVALID : RC_OK);
         if (rc == RC_OK)
-            assert_int_equal(c.phase, phase[flag]);
+            assert_int_equal(a.event.phase, phase[flag]);
     }
+    /* a make with numbers of its own */
+    static const char odd[] = "[camera]\nmodel = Odd\ntypes = 0d:02 21:14\nmedia = no\n";
+    assert_int_equal(regmap_text_camera(odd, sizeof odd - 1, "odd", &early, why, sizeof why), RC_OK);
+    f = alarm_frame(EVENT_CAMERA_DSM, 1, 1, 1, 0x21);
+    assert_int_equal(camera_alarm(&f, &early, &a), RC_OK);
+    assert_int_equal(a.event.type, 0x14);
+    static const char wrong[] = "[camera]\nmodel = Odd\ntypes = 0d=02\n";
+    assert_int_equal(regmap_text_camera(wrong, sizeof wrong - 1, "wrong", &early, why, sizeof why), RC_INVALID);
+    assert_non_null(strstr(why, "types"));
+    static struct regmap_camera first;
+    assert_int_equal(regmap_read_camera("camera-early", &first, why, sizeof why), RC_OK);
     struct camera_state s;
     struct camera_frame st = {.function = CAMERA_STATE_REPORT, .peripheral = 0x65, .n = 5, .data = {1, 0, 0, 0, 0}};
     assert_int_equal(camera_state_of(&st, &standard, &s), RC_OK);
     assert_int_equal(s.state, EVENT_DEVICE_OK); /* stand-by here ... */
-    assert_int_equal(camera_state_of(&st, &early, &s), RC_OK);
+    assert_int_equal(camera_state_of(&st, &first, &s), RC_OK);
     assert_int_equal(s.state, EVENT_DEVICE_OK); /* ... working there */
     st.data[4] = 1;
     assert_int_equal(camera_state_of(&st, &standard, &s), RC_OK);
@@ -226,7 +268,7 @@ static void bodies(void **state)
 struct peer {
     int fd;
     struct camera_parser parser;
-    unsigned got[256];                /* frames by function */
+    unsigned got[256]; /* frames by function */
     struct camera_frame last[256];
     bool answers;
 };
@@ -319,8 +361,8 @@ static void talk(struct kit *k, struct peer *p, struct device *d)
     peer_send(p, &a); /* the answer got lost: the same again, twice */
     peer_send(p, &a);
     kit_run_ms(k, 200);
-    assert_int_equal(p->got[CAMERA_ALARM], 3); /* answered each time */
-    assert_int_equal(alarms(k), 1);            /* told once */
+    assert_int_equal(p->got[CAMERA_ALARM], 3);         /* answered each time */
+    assert_int_equal(alarms(k), 1);                    /* told once */
     a = alarm_frame(EVENT_CAMERA_DSM, 101, 500, 2, 1); /* its end */
     peer_send(p, &a);
     /* noise, half a frame, a wrong sum, and a good one behind them */
@@ -340,7 +382,8 @@ static void talk(struct kit *k, struct peer *p, struct device *d)
     struct camera_frame other = alarm_frame(EVENT_CAMERA_ADAS, 103, 502, 0, 1);
     peer_send(p, &other);
     /* a state report: the lens failed, then works again */
-    struct camera_frame st = {.sequence = 104, .vendor = 0x1234, .peripheral = 0x65, .function = CAMERA_STATE_REPORT, .n = 5, .data = {4, 0, 0, 0, 1}};
+    struct camera_frame st = {
+        .sequence = 104, .vendor = 0x1234, .peripheral = 0x65, .function = CAMERA_STATE_REPORT, .n = 5, .data = {4, 0, 0, 0, 1}};
     size_t from = k->n;
     peer_send(p, &st);
     struct kit_want failed = {.d = d, .kind = EVENT_HEALTH, .state = EVENT_DEVICE_FAILED, .from = from};
@@ -355,9 +398,10 @@ static void talk(struct kit *k, struct peer *p, struct device *d)
     assert_int_equal(p->got[CAMERA_STATE_REPORT], 2);
     assert_int_equal(alarms(k), 3);
     /* the vehicle's speed goes down */
-    struct driver_output out = {.kind = DRIVER_OUT_VEHICLE,
-                                .fix = {.lat_e7 = 312304167, .lon_e7 = 1214737000, .speed_mmps = 10000, .alt_dm = EVENT_UNKNOWN, .mode = EVENT_FIX_3D},
-                                .fix_ms = clock_wall_ms()};
+    struct driver_output out = {
+        .kind = DRIVER_OUT_VEHICLE,
+        .fix = {.lat_e7 = 312304167, .lon_e7 = 1214737000, .speed_mmps = 10000, .alt_dm = EVENT_UNKNOWN, .mode = EVENT_FIX_3D},
+        .fix_ms = clock_wall_ms()};
     assert_int_equal(device_output(d, &out), RC_OK);
     kit_run_ms(k, 200);
     assert_int_equal(p->got[CAMERA_VEHICLE], 1);
@@ -433,8 +477,8 @@ int main(void)
     kit_devices_folder();
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums), cmocka_unit_test(recorded_file), cmocka_unit_test(escapes),       cmocka_unit_test(finds_its_way_back),
-        cmocka_unit_test(times),           cmocka_unit_test(bodies),        cmocka_unit_test(peer_on_a_pty), cmocka_unit_test(peer_on_tcp),
+        cmocka_unit_test(sums),  cmocka_unit_test(recorded_file), cmocka_unit_test(escapes),       cmocka_unit_test(finds_its_way_back),
+        cmocka_unit_test(times), cmocka_unit_test(bodies),        cmocka_unit_test(peer_on_a_pty), cmocka_unit_test(peer_on_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
