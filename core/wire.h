@@ -50,7 +50,8 @@ struct wire_batch {
     uint8_t lane; /* enum event_lane */
     bool backlog;
     uint64_t first_seq;
-    size_t n; /* 1..WIRE_BATCH_MAX */
+    uint64_t skipped; /* sequences right below first_seq that never come any more */
+    size_t n;         /* 1..WIRE_BATCH_MAX */
     struct event event[WIRE_BATCH_MAX];
 };
 
@@ -192,6 +193,10 @@ enum rc wire_decode(const void *buf, size_t n, struct wire_frame *f, const char 
  */
 enum rc wire_encode_batch(enum event_lane lane, uint64_t first_seq, bool backlog, const struct event *e, size_t n, void *buf, size_t cap,
                           size_t *ret_len) RC_MUST_USE;
+
+/* Likewise, and the `skipped` (< first_seq) sequences below first_seq will never come: who takes it settles them too. */
+enum rc wire_encode_batch_after(enum event_lane lane, uint64_t first_seq, uint64_t skipped, bool backlog, const struct event *e, size_t n, void *buf,
+                                size_t cap, size_t *ret_len) RC_MUST_USE;
 
 /* The other messages; cap WIRE_SMALL_MAX is always enough. RC_FULL otherwise, RC_RANGE for values wire_decode would refuse. */
 #define WIRE_SMALL_MAX 4096

@@ -392,7 +392,7 @@ struct batch_parts {
     struct in kinds;
     struct rows rows;
     size_t others;
-    uint64_t lane, first_seq, clock, backlog;
+    uint64_t lane, first_seq, clock, backlog, skipped;
 };
 
 static const char *batch_field(struct wire_frame *f, struct batch_parts *p, uint64_t field, unsigned type, struct in *in)
@@ -400,7 +400,8 @@ static const char *batch_field(struct wire_frame *f, struct batch_parts *p, uint
     uint64_t v;
     struct in body;
     const char *fault = NULL;
-    uint64_t *scalar = field == 1 ? &p->lane : field == 2 ? &p->first_seq : field == 6 ? &p->clock : field == 7 ? &p->backlog : NULL;
+    uint64_t *scalar = field == 1 ? &p->lane : field == 2 ? &p->first_seq : field == 6 ? &p->clock : field == 7 ? &p->backlog
+                     : field == 8 ? &p->skipped : NULL;
     if (scalar != NULL && type == VARINT)
         return get_varint(in, scalar) ? NULL : "batch";
     if (field == 3 && type == LEN)
@@ -483,6 +484,8 @@ enum rc wire_batch_decode(const void *buf, size_t n, struct wire_frame *f, const
         fault = "batch.first_seq";
     else if (p.clock > EVENT_CLOCK_GNSS)
         fault = "batch.clock";
+    else if (p.skipped >= p.first_seq)
+        fault = "batch.skipped";
     for (size_t i = 0; i < b->n && fault == NULL; i++) {
         b->event[i].clock = wire_clock_in(p.clock);
         if (event_check(&b->event[i], &fault) == RC_OK)
@@ -495,6 +498,7 @@ enum rc wire_batch_decode(const void *buf, size_t n, struct wire_frame *f, const
     b->lane = (uint8_t)p.lane;
     b->backlog = p.backlog != 0;
     b->first_seq = p.first_seq;
+    b->skipped = p.skipped;
     return RC_OK;
 }
 
@@ -644,9 +648,15 @@ static void put_fixes(struct out *o, const struct event *e, size_t n)
 
 enum rc wire_encode_batch(enum event_lane lane, uint64_t first_seq, bool backlog, const struct event *e, size_t n, void *buf, size_t cap, size_t *ret_len)
 {
+    return wire_encode_batch_after(lane, first_seq, 0, backlog, e, n, buf, cap, ret_len);
+}
+
+enum rc wire_encode_batch_after(enum event_lane lane, uint64_t first_seq, uint64_t skipped, bool backlog, const struct event *e, size_t n, void *buf,
+                                size_t cap, size_t *ret_len)
+{
     const char *fault;
     bool fixes_only = true;
-    if (n < 1 || n > WIRE_BATCH_MAX || first_seq < 1)
+    if (n < 1 || n > WIRE_BATCH_MAX || first_seq < 1 || skipped >= first_seq)
         return RC_INVALID;
     for (size_t i = 0; i < n; i++) {
         if (e[i].clock != e[0].clock || e[i].kind == EVENT_TICK)
@@ -671,6 +681,7 @@ enum rc wire_encode_batch(enum event_lane lane, uint64_t first_seq, bool backlog
             put_event(&o, &e[i]);
     put_field(&o, 6, wire_clock_out(e[0].clock));
     put_field(&o, 7, backlog);
+    put_field(&o, 8, skipped);
     close_len(&o, frame);
     if (o.full)
         return RC_FULL;

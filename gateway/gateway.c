@@ -71,11 +71,18 @@ static void store_own(struct gateway *g, struct event e, enum event_lane lane)
 
 /* --- the clock --- */
 
+static void tell_outbox(struct gateway *g)
+{
+    if (g->outbox != NULL)
+        outbox_clock(g->outbox, g->timing.boot, timing_base_ms(&g->timing), g->timing.quality, g->timing.trusted);
+}
+
 static void clock_stepped(struct gateway *g, const struct timing_step *s)
 {
     if (s->by_ms != 0)
         log_notice("gateway", "clock set by %+.1f s from %s", (double)s->by_ms / 1000.0, s->source);
     cab_clock(g->cab, s->by_ms);
+    tell_outbox(g);
     store_own(g, (struct event){.kind = EVENT_CLOCK, .clock_set = {.offset_ms = s->by_ms, .quality = g->timing.quality}}, EVENT_LANE_BULK);
     timing_save(&g->timing, s->first);
 }
@@ -210,6 +217,9 @@ static void report_losses(struct gateway *g, int64_t mono)
     g->loss_pause_ms = g->loss_pause_ms == 0 ? LOSS_MS : g->loss_pause_ms * 2 > LOSS_LAST_MS ? LOSS_LAST_MS : g->loss_pause_ms * 2;
     g->lost_said += lost;
     g->given_up_said += given_up;
+    if (lost > 0)
+        store_own(g, (struct event){.kind = EVENT_GAP, .gap = {.n = lost > UINT32_MAX ? UINT32_MAX : (uint32_t)lost, .reason = EVENT_GAP_MEMORY}},
+                  EVENT_LANE_URGENT);
     log_error("outbox", "%" PRIu64 " oldest records given up for new ones, %" PRIu64 " new ones lost: restore the connection, free the disk or raise max_mb",
               given_up, lost);
     store_health(g, EVENT_DEVICE_FAILED, lost + given_up, lost > 0 ? EVENT_LANE_URGENT : EVENT_LANE_BULK); /* with losses it is the bulk queue that is full */
@@ -356,6 +366,7 @@ void gateway_free(struct gateway *g)
 void gateway_set_outbox(struct gateway *g, struct outbox *o)
 {
     g->outbox = o;
+    tell_outbox(g);
 }
 
 void gateway_set_duty(struct gateway *g, struct duty_file *d)

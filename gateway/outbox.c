@@ -28,10 +28,11 @@ enum {
     BULK_QUEUE_MAX = 61440,
     URGENT_QUEUE_MAX = 4096, /* both: the 65,536 of the header; the queue of alarms cannot be filled by positions */
     ACK_PAUSE_MS = 5000,     /* without a group to ride on, acks are settled this long after they came */
+    IO_MS = 10000,
     RETRY_FIRST_MS = 1000,
     RETRY_LAST_MS = 30000,
     RETRY_FULL_MS = 4000, /* to look whether there is room again costs nothing */
-    SHED_ROWS = 64, /* two minutes of groups */
+    THIN_STEPS = 16, /* runs given up per commit: the alarm behind it must not wait */
     FREE_PAGES = 16, /* on a full disk, besides those for the records: of the tree above them, and for cut rows */
     FULL_PATIENCE_MS = 30000, /* a full disk is often the work of a moment; after this old positions make room for new ones */
 };
@@ -41,7 +42,7 @@ struct ring {
     size_t cap, head, n;
 };
 
-enum job_kind { JOB_FETCH, JOB_ACK, JOB_WELCOME };
+enum job_kind { JOB_FETCH, JOB_ACK, JOB_WELCOME, JOB_OFFLINE, JOB_CLOCK };
 struct job {
     struct job *next;
     enum job_kind kind;
@@ -52,6 +53,10 @@ struct job {
     outbox_batch_fn *done;
     outbox_welcome_fn *welcomed;
     void *arg;
+    uint64_t boot;
+    int64_t base_ms;
+    uint8_t quality;
+    bool trusted, move;
     struct wire_ack ack[]; /* JOB_ACK one, JOB_WELCOME one per lane */
 };
 
@@ -86,6 +91,8 @@ struct outbox {
     char trouble_text[512];
     struct wire_lane span[EVENT_LANES];
     struct outbox_figures figures;
+    bool untrusted; /* what is put now is marked */
+    bool told_trusted;
 
     /* the disk thread's own */
     struct outbox_store store;
@@ -96,7 +103,13 @@ struct outbox {
     int64_t settle_due_ms, retry_ms, retry_pause_ms;
     int64_t full_ms; /* the disk is full since, 0: it is not */
     bool alarms_go;  /* though it is full: they need not wait for the next try */
-    uint64_t acked, given_up, commits, stored;
+    uint64_t acked, given_up, commits, stored[EVENT_LANES];
+    struct { /* a commit that failed may have happened all the same */
+        bool open, lane[EVENT_LANES];
+        uint64_t first[EVENT_LANES];
+    } tried;
+    int64_t io_ms; /* when the kernel was asked last what it wrote */
+    uint64_t io_bytes;
 
     /* the loop's own */
     int lock_fd; /* PATH.lock: two programs on one outbox would give one number twice */
@@ -135,8 +148,26 @@ static struct event ring_take(struct ring *r)
 
 /* --- the disk thread: telling the loop --- */
 
+/* write_bytes of the calling thread: proc(5), /proc/PID/io. */
+static uint64_t thread_wrote(void)
+{
+    char text[512];
+    int fd = open("/proc/thread-self/io", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(text, "\nwrite_bytes: ");
+    return at != NULL ? strtoull(at + 14, NULL, 10) : 0;
+}
+
 static void publish(struct outbox *o)
 {
+    int64_t now = clock_mono_ms();
+    if (now - o->io_ms >= IO_MS) {
+        o->io_ms = now;
+        o->io_bytes = thread_wrote();
+    }
     int64_t used = o->store.db != NULL ? outbox_store_used(&o->store) : -1;
     pthread_mutex_lock(&o->lock);
     for (int i = 0; i < EVENT_LANES; i++) {
@@ -147,11 +178,13 @@ static void publish(struct outbox *o)
             o->span[i] = (struct wire_lane){o->store.first_seq[i], next - 1};
         o->figures.waiting[i] = o->store.waiting[i];
     }
-    o->figures.stored = o->stored;
+    o->figures.stored = o->stored[0] + o->stored[1];
+    memcpy(o->figures.stored_of, o->stored, sizeof o->stored);
     o->figures.acked = o->acked;
     o->figures.given_up = o->given_up + o->store.damaged;
     o->figures.commits = o->commits;
     o->figures.bytes_written = o->store.bytes_written;
+    o->figures.bytes_stored = o->io_bytes;
     if (used >= 0)
         o->figures.file_bytes = used;
     pthread_mutex_unlock(&o->lock);
@@ -190,6 +223,29 @@ static void disk_failed(struct outbox *o, enum rc rc, const char *what)
         outbox_store_close(&o->store);
 }
 
+static void taken(struct outbox *o, enum event_lane lane)
+{
+    o->stored[lane] += o->staged[lane];
+    o->staged[lane] = 0;
+    pthread_mutex_lock(&o->lock);
+    o->stored_news[lane] = true;
+    pthread_mutex_unlock(&o->lock);
+}
+
+/*
+ * A commit that ended in an error may be on the disk: when its fsync failed, or the one after it. Written again its records would be there twice under two
+ * numbers, so what the opened file says decides.
+ */
+static void what_became_of_it(struct outbox *o)
+{
+    for (int i = 0; i < EVENT_LANES && o->tried.open; i++)
+        if (o->tried.lane[i] && o->staged[i] > 0 && outbox_store_has(&o->store, (enum event_lane)i, o->tried.first[i])) {
+            taken(o, (enum event_lane)i);
+            uv_async_send(&o->async);
+        }
+    o->tried.open = false;
+}
+
 static bool disk_ready(struct outbox *o)
 {
     char note[512], why[512];
@@ -202,6 +258,7 @@ static bool disk_ready(struct outbox *o)
     }
     if (note[0] != '\0')
         log_warning("outbox", "%s", note);
+    what_became_of_it(o);
     publish(o);
     return true;
 }
@@ -238,33 +295,33 @@ static void settled_done(struct outbox *o, uint64_t n)
     o->acked += n;
 }
 
-/* Over the size limit the oldest positions go first, alarms only when nothing else is left. */
+/* Over the size limit; a little more than needed, so that it is not the work of every commit, nor a gap record of each. */
 static enum rc make_room(struct outbox *o, uint64_t *ret_gone)
 {
-    uint64_t gone = 0;
-    int64_t used = outbox_store_used(&o->store);
+    int64_t used = outbox_store_used(&o->store), want = o->setup.max_bytes - o->setup.max_bytes / 64;
+    enum rc rc = RC_OK;
     if (used < 0 || used <= o->setup.max_bytes)
         return RC_OK;
-    enum event_lane lane = o->store.waiting[EVENT_LANE_BULK] > 0 ? EVENT_LANE_BULK : EVENT_LANE_URGENT;
-    enum rc rc = outbox_store_shed(&o->store, lane, SHED_ROWS, &gone);
-    if (rc == RC_OK)
-        *ret_gone = gone;
-    return rc;
+    for (int i = 0; i < THIN_STEPS && rc == RC_OK && used > want; i++) {
+        uint64_t gone = 0;
+        rc = outbox_store_thin(&o->store, EVENT_GAP_OLDEST, true, &gone);
+        *ret_gone += gone;
+        used = outbox_store_used(&o->store);
+    }
+    return rc == RC_END ? RC_OK : rc;
 }
 
-/* On a full disk the file must not grow: as many old positions go as the new records need pages. Never an old alarm for a new one. */
+/* On a full disk the file must not grow: as much goes as the new records need pages. Never an old alarm for a new one. */
 static enum rc make_room_inside(struct outbox *o, size_t events, uint64_t *ret_gone)
 {
     int64_t want = FREE_PAGES + (int64_t)(events * sizeof(struct event)) / o->store.page_bytes;
     enum rc rc = RC_OK;
-    while (rc == RC_OK && o->store.waiting[EVENT_LANE_BULK] > 0 && outbox_store_free_pages(&o->store) < want) {
+    while (rc == RC_OK && outbox_store_free_pages(&o->store) < want) {
         uint64_t gone = 0;
-        rc = outbox_store_shed(&o->store, EVENT_LANE_BULK, SHED_ROWS, &gone);
+        rc = outbox_store_thin(&o->store, EVENT_GAP_DISK_FULL, false, &gone);
         *ret_gone += gone;
-        if (gone == 0)
-            break;
     }
-    return rc;
+    return rc == RC_END ? RC_OK : rc;
 }
 
 static enum rc commit_once(struct outbox *o, bool urgent_only, bool shed)
@@ -278,28 +335,31 @@ static enum rc commit_once(struct outbox *o, bool urgent_only, bool shed)
     for (int i = EVENT_LANES - 1; i >= 0 && rc == RC_OK; i--)
         if (o->staged[i] > 0 && (i == EVENT_LANE_URGENT || !urgent_only))
             rc = outbox_store_add(&o->store, (enum event_lane)i, o->stage[i], o->staged[i]);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
+        for (int i = 0; i < EVENT_LANES; i++)
+            o->tried.lane[i] = o->staged[i] > 0 && (i == EVENT_LANE_URGENT || !urgent_only);
+        memcpy(o->tried.first, o->store.settled_next, sizeof o->tried.first);
+        o->tried.open = true;
         rc = outbox_store_commit(&o->store);
+    }
     if (rc != RC_OK) {
         outbox_store_rollback(&o->store);
         return rc;
     }
+    o->tried.open = false;
     o->commits++;
     o->given_up += gone;
     if (o->settle_open)
         settled_done(o, acked);
-    bool news[EVENT_LANES] = {false};
     for (int i = 0; i < EVENT_LANES; i++)
-        if (o->staged[i] > 0 && (i == EVENT_LANE_URGENT || !urgent_only)) {
-            news[i] = true;
-            o->stored += o->staged[i];
-            o->staged[i] = 0;
-        }
+        if (o->tried.lane[i])
+            taken(o, (enum event_lane)i);
     publish(o);
-    pthread_mutex_lock(&o->lock);
-    for (int i = 0; i < EVENT_LANES; i++)
-        o->stored_news[i] = o->stored_news[i] || news[i];
-    pthread_mutex_unlock(&o->lock);
+    if (gone > 0) {
+        pthread_mutex_lock(&o->lock);
+        o->stored_news[EVENT_LANE_URGENT] = true; /* its gap record */
+        pthread_mutex_unlock(&o->lock);
+    }
     uv_async_send(&o->async);
     return RC_OK;
 }
@@ -429,6 +489,10 @@ static void take_ack(struct outbox *o, const struct wire_ack *k)
     enum rc rc = k->through > 0 ? wire_settle(s, 1, k->through) : RC_OK;
     for (size_t i = 0; i < k->ranges && rc == RC_OK; i++)
         rc = wire_settle(s, k->range[i].from, k->range[i].to);
+    if (k->through > o->store.known[k->lane])
+        o->store.known[k->lane] = k->through;
+    if (k->through > 0 && wire_settle(&o->store.lane[k->lane].sent, 1, k->through) != RC_OK)
+        o->store.lane[k->lane].sent = (struct wire_settled){.through = o->store.settled_next[k->lane] - 1};
     (void)rc; /* a 65th range is not remembered: those records are sent once more */
     if (!o->settle_open) {
         o->settle_open = true;
@@ -442,8 +506,8 @@ static uint64_t highest(const struct wire_ack *k)
 }
 
 /*
- * What the server says at the start of a connection. If it knows numbers this file never gave out, or anything at all while this file never sent
- * anything, the gateway's disk was replaced: the new records are other ones than those the server holds under the same numbers, so they move above.
+ * What the server says at the start of a connection. If it knows numbers this file had not given out when it was opened, the disk was replaced, put back
+ * from a copy, or lost what it had promised to hold: records since then are other ones than those the server holds under the same numbers, and move above.
  */
 static void do_welcome(struct outbox *o, const struct job *j)
 {
@@ -457,20 +521,21 @@ static void do_welcome(struct outbox *o, const struct job *j)
         bool moved = false;
         enum rc rc = outbox_store_begin(&o->store);
         for (int i = 0; i < EVENT_LANES && rc == RC_OK; i++) {
-            uint64_t top = highest(&j->ack[i]);
-            if (top >= o->store.next_seq[i] || (!o->store.sent && top > 0)) {
-                rc = outbox_store_rebase(&o->store, (enum event_lane)i, top >= o->store.next_seq[i] ? top : o->store.next_seq[i] - 1 + top);
+            uint64_t top = highest(&j->ack[i]), from = o->store.lane[i].unsure;
+            if (from == 0 && top >= o->store.next_seq[i]) /* confirmed before in this run: somebody else sends under our name */
+                from = o->store.first_seq[i];
+            if (from > 0 && top >= from) {
+                rc = outbox_store_rebase(&o->store, (enum event_lane)i, from, top);
                 moved = true;
-            } else {
-                take_ack(o, &j->ack[i]);
             }
+            if (rc == RC_OK)
+                take_ack(o, &j->ack[i]);
         }
         uint64_t n = 0;
         if (rc == RC_OK && o->settle_open)
             rc = apply_settled(o, &n);
-        bool was_sent = o->store.sent;
         if (rc == RC_OK)
-            rc = outbox_store_mark_sent(&o->store);
+            outbox_store_online(&o->store);
         if (rc == RC_OK)
             rc = outbox_store_commit(&o->store);
         if (rc == RC_OK) {
@@ -479,13 +544,56 @@ static void do_welcome(struct outbox *o, const struct job *j)
                 log_warning("outbox", "the server knows later records of this gateway than %s: its disk was replaced; numbering goes on above them", o->path);
         } else {
             outbox_store_rollback(&o->store);
-            o->store.sent = was_sent;
             disk_failed(o, rc, "cannot be written");
         }
         a->rc = rc;
         publish(o);
     }
     answer(o, a);
+}
+
+static void move_event(struct event *e, int64_t by_ms, uint8_t quality)
+{
+    if ((e->clock & OUTBOX_STORE_RAW) == 0)
+        return;
+    e->time_ms += by_ms;
+    e->clock = quality;
+}
+
+/* What waits in memory stands on the basis of this start, what is on the disk on that of its row. */
+static void do_clock(struct outbox *o, const struct job *j)
+{
+    int64_t by = j->base_ms - o->store.basis_ms;
+    size_t rows = 0, n = 0;
+    o->store.boot = j->boot;
+    o->store.basis_ms = j->base_ms;
+    o->store.quality = j->trusted || j->quality > EVENT_CLOCK_SYSTEM ? j->quality : (uint8_t)(j->quality | OUTBOX_STORE_RAW);
+    if (!j->move)
+        return;
+    pthread_mutex_lock(&o->lock);
+    for (int i = 0; i < EVENT_LANES; i++) {
+        for (size_t k = 0; k < o->ring[i].n; k++)
+            move_event(&o->ring[i].e[(o->ring[i].head + k) % o->ring[i].cap], by, j->quality);
+        for (size_t k = 0; k < o->staged[i]; k++)
+            move_event(&o->stage[i][k], by, j->quality);
+    }
+    pthread_mutex_unlock(&o->lock);
+    enum rc rc = disk_ready(o) ? RC_OK : RC_IO;
+    while (rc == RC_OK) { /* 64 rows a transaction: a power cut leaves each either moved or still with its basis */
+        rc = outbox_store_begin(&o->store);
+        if (rc == RC_OK)
+            rc = outbox_store_backfill(&o->store, j->boot, j->base_ms, j->quality, &n);
+        if (rc == RC_OK)
+            rc = outbox_store_commit(&o->store);
+        if (rc != RC_OK)
+            outbox_store_rollback(&o->store);
+        rows += rc == RC_OK ? n : 0;
+    }
+    if (rc != RC_END && o->store.db != NULL)
+        disk_failed(o, rc, "cannot be written");
+    if (rows > 0)
+        log_notice("outbox", "%zu rows of this boot have their right time now", rows);
+    publish(o);
 }
 
 static void do_jobs(struct outbox *o, struct job *j)
@@ -496,6 +604,8 @@ static void do_jobs(struct outbox *o, struct job *j)
         case JOB_FETCH: do_fetch(o, j); break;
         case JOB_ACK: take_ack(o, &j->ack[0]); break;
         case JOB_WELCOME: do_welcome(o, j); break;
+        case JOB_OFFLINE: outbox_store_offline(&o->store); break;
+        case JOB_CLOCK: do_clock(o, j); break;
         }
         free(j);
         j = next;
@@ -548,6 +658,11 @@ static void *disk_main(void *arg)
     pthread_mutex_unlock(&o->lock);
     if (lost > 0)
         log_error("outbox", "%zu records could not be written before the end and are lost", lost);
+    if (o->store.db != NULL && (o->store.lane[0].up || o->store.lane[1].up) && outbox_store_begin(&o->store) == RC_OK) {
+        outbox_store_offline(&o->store);
+        if (outbox_store_commit(&o->store) != RC_OK)
+            outbox_store_rollback(&o->store); /* then all that is kept counts as sent */
+    }
     if (o->store.db != NULL)
         sqlite3_wal_checkpoint_v2(o->store.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     outbox_store_close(&o->store);
@@ -710,7 +825,10 @@ enum rc outbox_put(struct outbox *o, enum event_lane lane, const struct event *e
         return RC_RANGE;
     pthread_mutex_lock(&o->lock);
     struct ring *r = &o->ring[lane];
-    bool taken = ring_put(r, e, lane == EVENT_LANE_URGENT ? URGENT_QUEUE_MAX : BULK_QUEUE_MAX);
+    struct event marked = *e;
+    if (o->untrusted && e->clock <= EVENT_CLOCK_SYSTEM)
+        marked.clock |= OUTBOX_STORE_RAW;
+    bool taken = ring_put(r, &marked, lane == EVENT_LANE_URGENT ? URGENT_QUEUE_MAX : BULK_QUEUE_MAX);
     if (taken && lane == EVENT_LANE_BULK && o->group_due_ms == 0)
         o->group_due_ms = clock_mono_ms() + o->setup.group_ms;
     if (taken && (lane == EVENT_LANE_URGENT || r->n == 1 || r->n == WIRE_BATCH_MAX))
@@ -752,6 +870,26 @@ void outbox_fetch(struct outbox *o, enum event_lane lane, uint64_t from_seq, uin
     j->done = done;
     j->arg = arg;
     post(o, j);
+}
+
+void outbox_clock(struct outbox *o, uint64_t boot, int64_t base_ms, uint8_t quality, bool trusted)
+{
+    struct job *j = new_job(JOB_CLOCK, 0);
+    j->boot = boot;
+    j->base_ms = base_ms;
+    j->quality = quality;
+    j->trusted = trusted;
+    pthread_mutex_lock(&o->lock);
+    j->move = trusted && !o->told_trusted;
+    o->told_trusted = trusted;
+    o->untrusted = !trusted;
+    pthread_mutex_unlock(&o->lock);
+    post(o, j);
+}
+
+void outbox_offline(struct outbox *o)
+{
+    post(o, new_job(JOB_OFFLINE, 0));
 }
 
 void outbox_acked(struct outbox *o, const struct wire_ack *ack)

@@ -68,6 +68,8 @@ static void pause_then_connect(struct uplink *u)
 
 static void forget_connection(struct uplink *u)
 {
+    if (u->phase >= PHASE_SETTLE && !u->stopping)
+        outbox_offline(u->setup.outbox);
     u->wsi = NULL;
     u->generation++;
     free(u->tx);

@@ -394,20 +394,20 @@ static void on_hello(struct ingest *in, struct link *l)
     send_welcome(in, l);
 }
 
-/* n events from first_seq on, none of them settled; frame is what is kept of them. False: not accepted. */
-static bool take_in(struct ingest *in, struct link *l, const struct event *e, size_t n, uint64_t first_seq, bool backlog, uint8_t lane_no, const void *frame,
-                   size_t len)
+/* n events from first_seq on, none of them settled, and `skipped` before it that never come; frame is what is kept of them. False: not accepted. */
+static bool take_in(struct ingest *in, struct link *l, const struct event *e, size_t n, uint64_t first_seq, uint64_t skipped, bool backlog, uint8_t lane_no,
+                    const void *frame, size_t len)
 {
     struct gate *g = l->gate;
     struct gate_lane *lane = &g->lane[lane_no];
     struct wire_settled w;
     uint64_t ticket;
-    if (lane->now.full == NULL && first_seq == lane->now.through + 1) { /* usual case */
+    if (lane->now.full == NULL && first_seq - skipped <= lane->now.through + 1) { /* usual case */
         w.through = first_seq + n - 1;
         w.ranges = 0;
     } else {
         span_load(&lane->now, &w);
-        if (wire_settle(&w, first_seq, first_seq + n - 1) != RC_OK) {
+        if (wire_settle(&w, first_seq - skipped, first_seq + n - 1) != RC_OK) {
             in->figures.full++;
             ack_later(in, l, lane_no, true); /* tells the gateway where the gap is */
             return false;
@@ -448,6 +448,8 @@ static void accept_rest(struct ingest *in, struct link *l, const struct wire_bat
     static uint8_t frame[WIRE_FRAME_MAX];
     struct wire_settled w;
     span_load(&l->gate->lane[b->lane].now, &w);
+    if (b->skipped > 0 && wire_settle(&w, b->first_seq - b->skipped, b->first_seq - 1) == RC_OK) /* also where no event of it is new */
+        span_store(&l->gate->lane[b->lane].now, &w);
     for (size_t i = 0, k; i < b->n && l->state == LINK_READY; i = k) {
         size_t len;
         bool there = wire_is_settled(&w, b->first_seq + i);
@@ -457,8 +459,9 @@ static void accept_rest(struct ingest *in, struct link *l, const struct wire_bat
             in->figures.repeats += k - i;
             continue;
         }
-        if (wire_encode_batch((enum event_lane)b->lane, b->first_seq + i, b->backlog, b->event + i, k - i, frame, sizeof frame, &len) != RC_OK ||
-            !take_in(in, l, b->event + i, k - i, b->first_seq + i, b->backlog, b->lane, frame, len))
+        uint64_t skipped = i == 0 ? b->skipped : 0;
+        if (wire_encode_batch_after((enum event_lane)b->lane, b->first_seq + i, skipped, b->backlog, b->event + i, k - i, frame, sizeof frame, &len) != RC_OK ||
+            !take_in(in, l, b->event + i, k - i, b->first_seq + i, skipped, b->backlog, b->lane, frame, len))
             return;
     }
     if (l->state == LINK_READY)
@@ -472,7 +475,7 @@ static void on_batch(struct ingest *in, struct link *l, const void *p, size_t n)
     struct gate_lane *lane = &g->lane[b->lane];
     uint64_t last = b->first_seq + b->n - 1;
     if (b->first_seq > lane->now.through && lane->now.full == NULL) {
-        if (!take_in(in, l, b->event, b->n, b->first_seq, b->backlog, b->lane, p, n))
+        if (!take_in(in, l, b->event, b->n, b->first_seq, b->skipped, b->backlog, b->lane, p, n))
             return;
     } else if (last <= lane->now.through) {
         in->figures.repeats += b->n;

@@ -203,7 +203,7 @@ enum rc journal_lanes_read(struct journal_lanes *t, sqlite3 *db, size_t *ret_nam
             if (g == NULL || wire_decode(e.frame, e.n, f, &fault) != RC_OK || f->kind != WIRE_BATCH)
                 continue;
             journal_lanes_load(&g->lane[f->batch.lane], &set);
-            if (wire_settle(&set, f->batch.first_seq, f->batch.first_seq + f->batch.n - 1) == RC_OK &&
+            if (wire_settle(&set, f->batch.first_seq - f->batch.skipped, f->batch.first_seq + f->batch.n - 1) == RC_OK &&
                 !journal_lanes_store(&g->lane[f->batch.lane], &set))
                 rc = RC_NO_MEMORY;
         }

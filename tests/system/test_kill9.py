@@ -71,9 +71,9 @@ log-enabled = false
 
 
 def outbox_state(place, name):
-    """Last sequence and records kept, per lane, from the gateway's own file (the row with sequence 0 holds the next one to give)."""
+    """Last sequence and records kept, per lane, from the gateway's own file: the next one stands behind the last row, or in the row with sequence 0."""
     with sqlite3.connect('file:%s?mode=ro' % place.path(name + '-state', 'outbox.db'), uri=True, timeout=10) as db:
-        last = dict(db.execute('SELECT lane, n - 1 FROM outbox WHERE first_seq = 0'))
+        last = dict(db.execute('SELECT lane, max(first_seq + n) - 1 FROM outbox GROUP BY lane'))
         waiting = dict(db.execute('SELECT lane, sum(n) FROM outbox WHERE first_seq > 0 GROUP BY lane'))
     return {lane: (last[lane], waiting.get(lane, 0)) for lane in (0, 1)}
 

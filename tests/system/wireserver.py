@@ -88,6 +88,7 @@ class Batch:
         f = fields(body)
         self.lane = f.get(1, [0])[0]
         self.first = f.get(2, [0])[0]
+        self.skipped = f.get(8, [0])[0]  # sequences right below that never come
         self.clock = f.get(6, [0])[0]
         self.backlog = bool(f.get(7, [0])[0])
         numbers = packed(f.get(4, [b''])[0])
@@ -281,6 +282,8 @@ class Connection:
                     s.conflicts.append((key, s.records[key], event))
                 s.repeats += key in s.records
                 s.records[key] = event
+            if b.skipped:
+                s.settled[b.lane].add(b.first - b.skipped, b.first - 1)
             s.unacked.append((b.lane, b.first, b.last, self))
         if s.on_batch:
             s.on_batch(self, b)

@@ -383,11 +383,37 @@ static void test_size_limit_gives_up_oldest_positions_not_alarms(void **state)
     print_message("kept %llu, given up %llu, %lld bytes\n", (unsigned long long)f.waiting[0], (unsigned long long)f.given_up, (long long)f.file_bytes);
     assert_true(f.given_up > 0);
     assert_int_equal(f.waiting[0] + f.given_up, 60000);
-    assert_int_equal(f.waiting[1], 2);
+    assert_in_range(f.waiting[1], 3, 8); /* the alarms, and what tells of the loss */
     assert_in_range(f.file_bytes, 1, 300 * 1024);
     fetch(b, EVENT_LANE_BULK, 1, UINT64_MAX, 1);
     assert_int_equal(b->first, 60000 - f.waiting[0] + 1);
+    uint64_t told = 0;
+    unsigned alarms = 0;
+    for (uint64_t from = 1; fetch(b, EVENT_LANE_URGENT, from, UINT64_MAX, 512), b->rc == RC_OK; from = b->first + b->n)
+        for (size_t i = 0; i < b->n; i++) {
+            const struct event *e = &b->frame.batch.event[i];
+            alarms += e->kind == EVENT_COUNT;
+            if (e->kind != EVENT_GAP)
+                continue;
+            assert_int_equal(e->gap.lane, EVENT_LANE_BULK);
+            assert_int_equal(e->gap.reason, EVENT_GAP_OLDEST);
+            assert_true(e->gap.from_seq >= 1 && e->gap.to_seq < 60000 - f.waiting[0] + 1);
+            told += e->gap.n;
+        }
+    assert_int_equal(alarms, 2);
+    assert_int_equal(told, f.given_up); /* not one record missing without being told */
     finish(b);
+}
+
+/* Until n of what was put into the lane is stored, gap records not counted. */
+static bool await_put(struct bench *b, enum event_lane lane, uint64_t n, int64_t ms)
+{
+    struct outbox_figures f;
+    int64_t until = clock_mono_ms() + ms;
+    bool never = false;
+    while (outbox_figures(b->o, &f), f.stored_of[lane] < n && clock_mono_ms() < until)
+        await(b, &never, 5);
+    return f.stored_of[lane] >= n;
 }
 
 /* Another program's file that leaves `kib` of the disk. */
@@ -402,23 +428,28 @@ static int ballast(int kib)
     return posix_fallocate(fd, 0, (off_t)(v.f_bavail * v.f_bsize) - kib * 1024) == 0 ? fd : -1;
 }
 
-/* What is on the disk: contiguous up to `last`, in order, each with its own number. Counts from the oldest. */
+/* What is on the disk: contiguous up to `last`, in order, each with its own number; of the urgent lane all, among gap records. */
 static bool kept_in_order(struct bench *b, enum event_lane lane, uint64_t last, int32_t number_of_last, uint64_t *ret_first)
 {
     struct wire_lane span[EVENT_LANES];
     outbox_span(b->o, span);
     *ret_first = span[lane].first_seq;
-    if (span[lane].last_seq != last)
+    if (lane == EVENT_LANE_BULK && span[lane].last_seq != last)
+        return false;
+    last = span[lane].last_seq;
+    fetch(b, lane, span[lane].first_seq, UINT64_MAX, 1);
+    int32_t number = b->frame.batch.event[0].count.boarded - 1;
+    if (lane == EVENT_LANE_URGENT && number != 0)
         return false;
     for (uint64_t from = span[lane].first_seq; from <= last; from = b->first + b->n) {
         fetch(b, lane, from, UINT64_MAX, WIRE_BATCH_MAX);
         if (b->rc != RC_OK || b->first != from || b->n == 0)
             return false;
         for (size_t i = 0; i < b->n; i++)
-            if (b->frame.batch.event[i].count.boarded != number_of_last - (int32_t)(last - from - i))
+            if (b->frame.batch.event[i].kind == EVENT_COUNT && b->frame.batch.event[i].count.boarded != ++number)
                 return false;
     }
-    return true;
+    return number == number_of_last;
 }
 
 #define CHECK(condition) \
@@ -446,7 +477,7 @@ static void child_with_full_disk(int report)
             put(b, EVENT_LANE_BULK, ++bulk);
         int64_t began = clock_mono_ms();
         put(b, EVENT_LANE_URGENT, ++urgent);
-        CHECK(await_stored(b, EVENT_LANE_URGENT, (uint64_t)urgent, 10000));
+        CHECK(await_put(b, EVENT_LANE_URGENT, (uint64_t)urgent, 10000));
         if (clock_mono_ms() - began > slowest_ms)
             slowest_ms = clock_mono_ms() - began;
         outbox_figures(b->o, &f);
@@ -460,7 +491,7 @@ static void child_with_full_disk(int report)
     CHECK(kept_in_order(b, EVENT_LANE_BULK, (uint64_t)bulk, bulk, &first));
     CHECK(kept_in_order(b, EVENT_LANE_URGENT, (uint64_t)urgent, urgent, &first_urgent));
     outbox_figures(b->o, &f);
-    CHECK(first_urgent == 1 && f.waiting[EVENT_LANE_URGENT] == (uint64_t)urgent);
+    CHECK(first_urgent == 1 && f.waiting[EVENT_LANE_URGENT] > (uint64_t)urgent && f.waiting[EVENT_LANE_URGENT] < (uint64_t)urgent + (uint64_t)urgent / 8 + 20);
     CHECK(f.given_up == first - 1);
     CHECK(f.given_up + f.waiting[EVENT_LANE_BULK] == (uint64_t)bulk);
     CHECK(f.stored == (uint64_t)bulk + (uint64_t)urgent);
@@ -504,7 +535,7 @@ static void child_with_briefly_full_disk(int report)
     CHECK(b->trouble);
     for (int i = 1; i <= 5; i++) {
         put(b, EVENT_LANE_URGENT, i);
-        CHECK(await_stored(b, EVENT_LANE_URGENT, (uint64_t)i, 20000));
+        CHECK(await_put(b, EVENT_LANE_URGENT, (uint64_t)i, 20000));
     }
     uint64_t before = b->stored[EVENT_LANE_BULK];
     CHECK(ftruncate(other, 0) == 0 && close(other) == 0);
@@ -634,7 +665,7 @@ static void test_one_broken_page_saves_the_rest(void **state)
     struct outbox_figures f;
     outbox_figures(b->o, &f);
     print_message("of 20200 records %llu were saved\n", (unsigned long long)(f.waiting[0] + f.waiting[1] - 1));
-    assert_true(f.waiting[1] == 200); /* the alarms are elsewhere in the file */
+    assert_true(f.waiting[1] == 202); /* the alarms are elsewhere in the file; and each lane tells that it was damaged */
     assert_true(f.waiting[0] > 1000);
     fetch(b, EVENT_LANE_URGENT, 1, UINT64_MAX, 512);
     assert_int_equal(b->first, 1);
@@ -808,7 +839,7 @@ static void test_bytes_written_per_group(void **state)
     outbox_figures(b->o, &after);
     double per_group = (double)(after.bytes_written - before.bytes_written) / 50.0;
     print_message("bytes_per_group=%.0f mb_per_day_at_2s=%.0f\n", per_group, per_group * 43200 / 1e6);
-    assert_in_range((int64_t)per_group, 1000, 9000); /* one page, at times two */
+    assert_in_range((int64_t)per_group, 1000, 13000); /* one page, at times two, and from the WAL into the file */
     finish(b);
 }
 

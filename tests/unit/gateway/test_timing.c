@@ -16,8 +16,16 @@
 
 static const int64_t truth_ms = 1795400000000, day_ms = 86400000;
 static int64_t wall_ms, mono_ms;
-static int64_t wall(void *arg) { (void)arg; return wall_ms; }
-static int64_t mono(void *arg) { (void)arg; return mono_ms; }
+static int64_t wall(void *arg)
+{
+    (void)arg;
+    return wall_ms;
+}
+static int64_t mono(void *arg)
+{
+    (void)arg;
+    return mono_ms;
+}
 static char dir[64];
 
 static int make(void **state)
@@ -206,8 +214,14 @@ static void test_holds_survive_a_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_1970), T(test_a_day_ahead), T(test_1024_weeks_back), T(test_saved_time_is_the_floor), T(test_receivers_that_are_not_believed),
-        T(test_server_is_the_third_source), T(test_steps_of_the_system_clock_are_not_time), T(test_holds_survive_a_step),
+        T(test_1970),
+        T(test_a_day_ahead),
+        T(test_1024_weeks_back),
+        T(test_saved_time_is_the_floor),
+        T(test_receivers_that_are_not_believed),
+        T(test_server_is_the_third_source),
+        T(test_steps_of_the_system_clock_are_not_time),
+        T(test_holds_survive_a_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
