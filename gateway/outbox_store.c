@@ -913,7 +913,7 @@ static enum rc end_below(struct outbox_store *s, enum event_lane lane, uint64_t 
 
 bool outbox_store_has(struct outbox_store *s, enum event_lane lane, uint64_t seq)
 {
-    uint64_t end;
+    uint64_t end = 0;
     return end_below(s, lane, seq + 1, &end) == RC_OK && end >= seq;
 }
 
