@@ -118,7 +118,7 @@ static void apply_speed(struct bus *b, const struct event *e)
     int32_t v = e->fix.speed_mmps;
     bool fast = v != EVENT_UNKNOWN && v > moving_mmps;
     b->fast_fixes = !fast ? 0 : b->fast_fixes < 2 ? (uint8_t)(b->fast_fixes + 1) : 2;
-    bool on = (b->inputs_known & EVENT_IN_IGNITION) == 0 || (b->inputs & EVENT_IN_IGNITION) != 0;
+    bool on = (b->inputs_fitted & EVENT_IN_IGNITION) == 0 || (b->inputs & b->inputs_known & EVENT_IN_IGNITION) != 0;
     if (b->fast_fixes == 2 && bus_doors_open(b) != 1)
         b->under_way = 1;
     if (b->run == BUS_RUN_IDLE && b->fast_fixes == 2 && (v > driven_mmps || b->moved_m - b->idle_m >= driven_m))
@@ -156,6 +156,11 @@ static void apply_patrol(struct bus *b, int64_t at_ms)
 
 static void apply_confirm(struct bus *b, int64_t at_ms, uint8_t kind)
 {
+    if (b->run == BUS_RUN_ENDED && b->patrol_ms == 0 &&
+        (b->inputs_fitted & EVENT_IN_PATROL) == 0) { /* no rear button: two confirmations, one by one */
+        b->patrol_ms = at_ms;
+        return;
+    }
     if (b->run != BUS_RUN_ENDED || b->patrol_ms == 0 || at_ms <= b->patrol_ms)
         return;
     b->confirm_ms = at_ms;
@@ -430,6 +435,7 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
     int32_t margin = word[lead].margin, widest = margin;
     int wrong = 100; /* per cent that every agreeing source is wrong */
     for (size_t i = 0; i < n; i++) {
+        r.current |= (uint8_t)(1U << word[i].source);
         bool same = agrees(&word[lead], &word[i]);
         least = word[i].persons < least ? word[i].persons : least;
         most = word[i].persons > most ? word[i].persons : most;

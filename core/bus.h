@@ -103,6 +103,7 @@ struct bus_persons {
     bool doubtful;          /* current sources disagree, negative tally, or a device said so */
     int64_t time_ms;        /* of the newest of the sources that say so */
     uint8_t source;         /* enum event_count_source of the leading one */
+    uint8_t current;        /* bits 1 << enum event_count_source of all that are current */
 };
 
 /*

@@ -156,6 +156,8 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
                         d != NULL ? device_name(d) : "gateway", field, g->figures.bad);
         return;
     }
+    if (e.kind == EVENT_CARD && e.card.kind == EVENT_CARD_UNKNOWN)
+        e.card.kind = cab_card_kind(g->cab, e.card.hash); /* a reader knows a number, not whose it is */
     struct timing_step step;
     if (e.kind == EVENT_FIX && timing_fix(&g->timing, &e, &step))
         clock_stepped(g, &step);
@@ -313,19 +315,31 @@ size_t gateway_devices(const struct gateway *g, struct device *const **ret_devic
 
 /* --- begin and end --- */
 
+/* What the cab counted, and what people confirmed there. */
+static void on_cab_event(void *arg, const struct event *e)
+{
+    struct gateway *g = arg;
+    enum event_lane lane = event_lane_of(e);
+    g->figures.events++;
+    g->figures.urgent += lane == EVENT_LANE_URGENT;
+    store(g, e, lane);
+}
+
 enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gateway **ret_g)
 {
     struct gateway *g = calloc(1, sizeof *g);
     if (g == NULL)
         return RC_NO_MEMORY;
-    enum rc rc = cab_start(loop, s->panel, &g->cab);
+    timing_start(&g->timing, s->state_dir);
+    struct cab_setup cab = {
+        .panel = s->panel, .state_dir = s->state_dir, .now_ms = timing_now_ms(&g->timing), .on_event = on_cab_event, .arg = g};
+    enum rc rc = cab_start(loop, &cab, &g->cab);
     if (rc != RC_OK) {
         free(g);
         return rc;
     }
     snprintf(g->id, sizeof g->id, "%s", s->id);
     snprintf(g->boot, sizeof g->boot, "%016" PRIx64, (uint64_t)uv_hrtime() ^ ((uint64_t)clock_wall_ms() << 20));
-    timing_start(&g->timing, s->state_dir);
     g->clock_ms = clock_mono_ms();
     uv_timer_init(loop, &g->tick);
     g->tick.data = g;

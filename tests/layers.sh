@@ -12,6 +12,7 @@ RANKS = [
     (r'core/(duty)\.[ch]$', 2),
     (r'core/(bus|law)\.[ch]$', 3),
     (r'core/(wire|wire_batch|wire_talk|report|bundle)\.[ch]$', 3),
+    (r'core/headcount\.[ch]$', 4),
     (r'core/(rules)\.[ch]$', 5),
     (r'core/rules/.*\.[ch]$', 5),
     (r'core/base/(clock)\.[ch]$', 6),
