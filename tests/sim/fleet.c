@@ -19,6 +19,10 @@
 #define DRAIN_MS 2500
 #define KEEP     4096 /* events a bus keeps while the server is away: more than an hour at 1 Hz */
 
+/* What a light bus has: one door, no seats, buttons or sensors. */
+#define FITTED                                                                                                                                       \
+    (EVENT_IN_DOOR_FRONT | EVENT_IN_IGNITION | EVENT_IN_PARKING_BRAKE | EVENT_IN_SOS | EVENT_IN_STOP_ARM | EVENT_IN_BEACON | EVENT_IN_HAZARD)
+
 struct light {
     struct ride ride;
     struct client *client;
@@ -91,7 +95,7 @@ static void put_changes(struct light *b, int64_t now)
     }
     if (!b->told || r->inputs != b->inputs) {
         e.kind = EVENT_INPUTS;
-        e.inputs = (struct event_inputs){.state = r->inputs, .known = EVENT_IN_ALL & ~(uint32_t)(EVENT_IN_DOOR_MIDDLE | EVENT_IN_DOOR_REAR)};
+        e.inputs = (struct event_inputs){.state = r->inputs, .known = FITTED};
         client_put(b->client, &e);
         b->inputs = r->inputs;
     }

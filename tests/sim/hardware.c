@@ -3,7 +3,8 @@
  *
  *   DIR/gnss     NMEA once a second (a real gpsd reads it)
  *   DIR/counter  Modbus RTU slave, unit 1, map of firmware-config/devices/generic-counter.conf
- *   DIR/inputs   Modbus RTU slave, unit 2, map of generic-inputs.conf (or TCP with --inputs-tcp)
+ *   DIR/inputs   Modbus RTU slave, unit 2, map of full-inputs.conf (or TCP with --inputs-tcp)
+ *   DIR/cards    reader of EM4100 cards, where the scenario gives the bus cards
  *   DIR/camera   T/JSATL 12 peripheral (or a TCP client with --camera-tcp)
  *   DIR/outputs.log  what the gateway switched, DIR/truth.csv what was really so
  */
@@ -26,6 +27,7 @@
 #include <unistd.h>
 
 #include "../../core/event.h"
+#include "badge.h"
 #include "camera.h"
 #include "line.h"
 #include "nmea.h"
@@ -41,6 +43,8 @@
 #define SPREAD_S        30.0 /* how long an error lasts */
 #define COUNTER_LATE_MS 900  /* beyond any gateway's patience */
 #define HEIGHT_M        347.0
+#define PULSES_PER_M    8.0   /* of the gearbox: 8000 a kilometre, as full-inputs.conf has it */
+#define CARD_MS         250   /* between two cards at the reader */
 
 struct hardware {
     const char *dir;
@@ -54,6 +58,14 @@ struct hardware {
     struct sockaddr_in camera_at; /* sin_port != 0: TCP client */
     int64_t camera_next_ms;       /* not before: connect again */
     bool camera_alarming, counter_plugged;
+    int cards, cards_far, carded; /* carded: pupils whose card was read when they got in */
+    int64_t card_next_ms;
+    unsigned card_due; /* bits: driver, attendant, stranger */
+    bool stranger_shown;
+    /* after the run: what the people do with ignition, buttons and the door */
+    bool ended;
+    double ended_s, pulses;
+    int32_t staff_out, staff_in;
     uint8_t camera_type;
     /* The passengers of the start get in when the gateway has begun to count: a counter that is switched on starts at zero. */
     int prelude; /* 2 waiting for the first poll, 1 boarding, 0 under way */
@@ -90,11 +102,11 @@ static void clock_text_of(int64_t ms, char out[32])
 
 static void on_coil(void *arg, const char *name, int address, bool on)
 {
-    static const char *const word[] = {"buzzer", "lamp"};
+    static const char *const word[] = {"buzzer", "lamp", "siren"};
     struct hardware *h = arg;
     char t[32];
     clock_text_of(wall_ms(), t);
-    if (address < 2)
+    if (address < 3)
         fprintf(h->outputs, "%s %s %s\n", t, word[address], on ? "on" : "off");
     else
         fprintf(h->outputs, "%s %s coil %d %s\n", t, name, address, on ? "on" : "off");
@@ -137,16 +149,73 @@ static void gnss_say(struct hardware *h, int64_t epoch_ms)
 
 /* --- counter and inputs --- */
 
+static bool layover(const struct ride *r)
+{
+    return r->phase != RIDE_DRIVE && r->next_stop + 1 >= r->path->stops && r->to_alight == 0 && r->phase == RIDE_CLOSE;
+}
+
+/*
+ * At the school the driver switches off, the attendant walks to the rear button, confirms the head-count and gets off; before the next lap everything is
+ * reversed. A child that is still there moves, and the attendant finds nobody until it is found.
+ */
+static void after_run(struct hardware *h, double dt_s)
+{
+    const struct ride *r = &h->ride;
+    bool over = r->phase == RIDE_DRIVE || (layover(r) && r->left_s <= 0 && h->ended && r->wait_s < 4);
+    if (h->ended && over) {
+        h->ended = false;
+        if (h->staff_out > h->staff_in)
+            h->staff_in = h->staff_out;
+        h->card_due |= 1u << BADGE_DRIVER | 1u << BADGE_ATTENDANT;
+    } else if (!h->ended && layover(r)) {
+        h->ended = true;
+        h->ended_s = 0;
+    }
+    if (!h->ended)
+        return;
+    h->ended_s += dt_s;
+    if (r->pupils == 0 && h->ended_s > 14 && h->staff_out == h->staff_in)
+        h->staff_out += r->bus->staff_counted;
+}
+
+static uint32_t inputs_now(const struct hardware *h)
+{
+    const struct ride *r = &h->ride;
+    uint32_t in = r->inputs | EVENT_IN_DRIVER_SEAT;
+    if (h->prelude)
+        in |= EVENT_IN_DOOR_FRONT | EVENT_IN_STOP_ARM | EVENT_IN_BEACON | EVENT_IN_HAZARD | EVENT_IN_PARKING_BRAKE;
+    if (ride_happening(r, SCENARIO_DOOR_OPEN) && r->phase == RIDE_DRIVE)
+        in |= EVENT_IN_DOOR_FRONT;
+    if (ride_happening(r, SCENARIO_BELTS_OPEN))
+        in |= EVENT_IN_BELTS;
+    if (ride_happening(r, SCENARIO_POWER_LOST))
+        in |= EVENT_IN_POWER_LOST;
+    if (!h->ended)
+        return in;
+    in &= ~(uint32_t)(EVENT_IN_IGNITION | EVENT_IN_BEACON);
+    if (h->ended_s > 4)
+        in &= ~(uint32_t)EVENT_IN_DRIVER_SEAT;
+    if (r->pupils > 0 && fmod(h->ended_s, 20) < 6) /* a sleeping child does not move all the time */
+        in |= EVENT_IN_MOTION;
+    if (r->pupils == 0 && h->ended_s > 8 && h->ended_s < 9)
+        in |= EVENT_IN_PATROL;
+    if (r->pupils == 0 && h->ended_s > 11 && h->ended_s < 12)
+        in |= EVENT_IN_CONFIRM;
+    if (r->pupils == 0 && h->ended_s > 13 && h->ended_s < 15.5)
+        in |= EVENT_IN_DOOR_FRONT;
+    return in;
+}
+
 static void devices_show(struct hardware *h)
 {
-    uint32_t boarded = (uint32_t)(h->prelude ? h->shown_boarded : h->ride.boarded), alighted = (uint32_t)h->ride.alighted;
+    uint32_t boarded = (uint32_t)(h->prelude ? h->shown_boarded : h->ride.boarded + h->staff_in), alighted = (uint32_t)(h->ride.alighted + h->staff_out);
     const uint16_t reg[8] = {(uint16_t)(boarded >> 16), (uint16_t)boarded, (uint16_t)(alighted >> 16), (uint16_t)alighted};
     slave_set_registers(h->counter, 0, reg, 8);
-    uint32_t inputs = h->ride.inputs;
-    if (h->prelude)
-        inputs |= EVENT_IN_DOOR_FRONT | EVENT_IN_STOP_ARM | EVENT_IN_BEACON | EVENT_IN_HAZARD | EVENT_IN_PARKING_BRAKE;
-    for (int bit = 0; bit < 9; bit++)
+    uint32_t inputs = inputs_now(h), pulses = (uint32_t)(uint64_t)h->pulses;
+    for (int bit = 0; bit < EVENT_INPUTS_N; bit++)
         slave_set_input(h->inputs, bit, inputs >> bit & 1);
+    const uint16_t analog[4] = {215, (uint16_t)((inputs & EVENT_IN_IGNITION) != 0 ? 27600 : 25100), (uint16_t)(pulses >> 16), (uint16_t)pulses};
+    slave_set_registers(h->inputs, 0, analog, 4); /* 21.5 degrees; the alternator shows in the supply's millivolts */
     bool plugged = !ride_happening(&h->ride, SCENARIO_COUNTER_UNPLUGGED);
     if (plugged != h->counter_plugged) {
         h->counter_plugged = plugged;
@@ -169,6 +238,42 @@ static void prelude(struct hardware *h, int64_t now_ms)
     } else {
         h->prelude = 0;
     }
+}
+
+/* --- cards --- */
+
+static void card_say(struct hardware *h, unsigned which, int64_t now_ms)
+{
+    char frame[BADGE_FRAME], drain[64];
+    size_t n = badge_frame(h->ride.bus->cards + which, frame);
+    if (write(h->cards, frame, n) < 0 && errno != EAGAIN)
+        fprintf(stderr, "cards: %s\n", strerror(errno));
+    while (read(h->cards, drain, sizeof drain) > 0) {
+    }
+    h->card_next_ms = now_ms + CARD_MS;
+}
+
+static void cards_pass(struct hardware *h, int64_t now_ms)
+{
+    if (h->cards < 0 || h->prelude == 2 || now_ms < h->card_next_ms)
+        return;
+    bool stranger = ride_happening(&h->ride, SCENARIO_UNKNOWN_CARD) != NULL;
+    int pupils = h->prelude ? h->shown_boarded - h->ride.bus->staff_counted : h->ride.pupils;
+    pupils = pupils < 0 ? 0 : pupils > BADGE_PUPILS ? BADGE_PUPILS : pupils;
+    if ((h->card_due & 1u << BADGE_DRIVER) != 0) {
+        h->card_due &= ~(1u << BADGE_DRIVER);
+        card_say(h, BADGE_DRIVER, now_ms);
+    } else if ((h->card_due & 1u << BADGE_ATTENDANT) != 0) {
+        h->card_due &= ~(1u << BADGE_ATTENDANT);
+        card_say(h, BADGE_ATTENDANT, now_ms);
+    } else if (stranger && !h->stranger_shown) {
+        card_say(h, BADGE_STRANGER, now_ms);
+    } else if (h->carded < pupils) {
+        card_say(h, BADGE_PUPIL + (unsigned)h->carded++, now_ms);
+    } else if (h->carded > pupils) {
+        card_say(h, BADGE_PUPIL + (unsigned)--h->carded, now_ms);
+    }
+    h->stranger_shown = stranger;
 }
 
 /* --- camera --- */
@@ -263,6 +368,13 @@ static int start(struct hardware *h)
         fprintf(stderr, "bus: %s\n", why);
         return 73;
     }
+    char path[520];
+    snprintf(path, sizeof path, "%s/cards", h->dir);
+    if (h->ride.bus->cards != 0 && line_open(path, &h->cards, &h->cards_far, why, sizeof why) != RC_OK) {
+        fprintf(stderr, "bus: %s\n", why);
+        return 73;
+    }
+    h->card_due = 1u << BADGE_DRIVER | 1u << BADGE_ATTENDANT;
     camera_init(&h->camera, camera_send, h);
     h->counter_plugged = true;
     return 0;
@@ -273,6 +385,11 @@ static void finish(struct hardware *h)
     slave_stop(h->counter);
     slave_stop(h->inputs);
     line_close(h->path_gnss, &h->gnss, &h->gnss_far);
+    if (h->cards >= 0) {
+        char path[520];
+        snprintf(path, sizeof path, "%s/cards", h->dir);
+        line_close(path, &h->cards, &h->cards_far);
+    }
     if (h->camera_at.sin_port) {
         if (h->camera_fd >= 0)
             close(h->camera_fd);
@@ -296,15 +413,19 @@ static void drive(struct hardware *h, double seconds)
         last = now;
         if (h->prelude)
             prelude(h, now);
-        else if (dt_s > 0)
+        else if (dt_s > 0) {
             ride_step(&h->ride, fmin(dt_s, 1));
+            after_run(h, fmin(dt_s, 1));
+            h->pulses += h->ride.v_mps * fmin(dt_s, 1) * PULSES_PER_M;
+        }
         devices_show(h);
+        cards_pass(h, now);
         camera_pass(h, now);
         if (now / 1000 > epoch) {
             epoch = now / 1000;
             gnss_say(h, epoch * 1000);
             fprintf(h->truth, "%lld,%.7f,%.7f,%.2f,%.1f,%d,%d,%u,%u,%.1f\n", (long long)(epoch * 1000), h->ride.at.lat, h->ride.at.lon, h->ride.v_mps,
-                    h->ride.course_deg, h->prelude ? h->shown_boarded : h->ride.boarded, h->ride.alighted, h->ride.inputs, h->ride.lap,
+                    h->ride.course_deg, h->prelude ? h->shown_boarded : h->ride.boarded + h->staff_in, h->ride.alighted + h->staff_out, inputs_now(h), h->ride.lap,
                     h->ride.along_m);
             fflush(h->truth);
         }
@@ -339,7 +460,7 @@ int sim_bus(int argc, char **argv)
     const char *file = NULL;
     double seconds = 0;
     h.prelude = 2;
-    h.gnss = h.gnss_far = h.camera_fd = h.camera_far = -1;
+    h.gnss = h.gnss_far = h.camera_fd = h.camera_far = h.cards = h.cards_far = -1;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 's': file = optarg; break;

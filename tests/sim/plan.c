@@ -2,6 +2,7 @@
  * plan - schoolward-sim plan: routes along real streets, a fleet for the server, a duty for each full bus, and what happens to whom.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <math.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "badge.h"
 #include "sim.h"
 #include "story.h"
 
@@ -23,6 +25,7 @@
 struct plan_bus {
     char id[32], plate[24], gateway[32], secret[65], sha256[65];
     bool full;
+    uint32_t cards; /* number of the driver's card */
     int rated;
     const char *size;
     size_t route;
@@ -36,6 +39,7 @@ struct plan {
     size_t buses;
     json_t **runs; /* by route */
     const char *out;
+    uint8_t key[32]; /* of the fleet's cards */
 };
 
 static const struct {
@@ -89,6 +93,23 @@ static json_t *route_json(const struct planner_route *r, json_t *runs)
                      line_json(r->line, r->n), "segments", segments, "stops", stops, "runs", runs);
 }
 
+static void enrol(json_t *roster, const struct plan *p, uint32_t number, const char *kind)
+{
+    char hash[17];
+    badge_hash(p->key, number, hash);
+    json_array_append_new(roster, json_pack("{s:s, s:s}", "hash", hash, "kind", kind));
+}
+
+static json_t *roster_json(const struct plan *p, const struct plan_bus *b)
+{
+    json_t *roster = json_array();
+    enrol(roster, p, b->cards + BADGE_DRIVER, "driver");
+    enrol(roster, p, b->cards + BADGE_ATTENDANT, "attendant");
+    for (uint32_t i = 0; i < BADGE_PUPILS; i++)
+        enrol(roster, p, b->cards + BADGE_PUPIL + i, "pupil");
+    return roster;
+}
+
 static json_t *vehicle_json(const struct plan *p, const struct plan_bus *b, bool secret)
 {
     json_t *j =
@@ -96,6 +117,8 @@ static json_t *vehicle_json(const struct plan *p, const struct plan_bus *b, bool
                   b->rated, "pupils", b->rated - 2, "size", b->size, "staff", 2, "staff_uncounted", 1, "routes", "route", p->route[b->route].id);
     if (secret)
         json_object_set_new(j, "secret_sha256", json_string(b->sha256));
+    if (b->full)
+        json_object_set_new(j, "roster", roster_json(p, b));
     return j;
 }
 
@@ -120,6 +143,8 @@ static json_t *scenario_bus_json(const struct plan *p, const struct plan_bus *b)
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:i, s:i, s:o}", "id", b->id, "gateway", b->gateway, "secret", b->secret, "route",
                           p->route[b->route].id, "start_m", metres(b->story.start_m), "aboard", b->story.aboard, "rated", b->rated, "staff", 2,
                           "staff_counted", 1, "happenings", events);
+    if (b->full)
+        json_object_set_new(j, "cards", json_integer(b->cards));
     if (b->story.line)
         json_object_set_new(j, "detour",
                             json_pack("{s:o, s:o, s:o}", "leave_m", metres(b->story.leave_m), "rejoin_m", metres(b->story.rejoin_m), "line",
@@ -137,6 +162,21 @@ static int write_json(const struct plan *p, const char *name, json_t *doc, mode_
         fprintf(stderr, "plan: cannot write %s: %s\n", path, strerror(errno));
     json_decref(doc);
     return bad ? -1 : 0;
+}
+
+static int write_key(const struct plan *p)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%.4000s/cards.key", p->out);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+    for (size_t i = 0; f != NULL && i < sizeof p->key; i++)
+        fprintf(f, "%02x", p->key[i]);
+    if (f == NULL || fputc('\n', f) == EOF || fclose(f) != 0) {
+        fprintf(stderr, "plan: cannot write %s: %s\n", path, strerror(errno));
+        return -1;
+    }
+    return 0;
 }
 
 static int write_plan(const struct plan *p)
@@ -168,6 +208,7 @@ static int write_plan(const struct plan *p)
     bad |= write_json(p, "fleet.json", json_pack("{s:s, s:o, s:o}", "format", "schoolward.duty.1", "routes", routes, "vehicles", vehicles), 0600);
     bad |= write_json(p, "light.json", json_pack("{s:s, s:o, s:o}", "format", "schoolward-sim.1", "routes", light_routes, "buses", light), 0600);
     bad |= write_json(p, "full.json", list, 0600);
+    bad |= write_key(p);
     return bad;
 }
 
@@ -211,6 +252,11 @@ static void full_bus_troubles(struct story *s, size_t i)
     story_add(s, SCENARIO_GNSS_SILENT, 600, 20, 0);
     if (i % 2)
         story_add(s, SCENARIO_SOS, 260, 15, 0);
+    story_add(s, SCENARIO_UNKNOWN_CARD, 150, 5, 0);
+    story_add(s, SCENARIO_BELTS_OPEN, 180 + 30.0 * (double)(i % 2), 40, 0);
+    story_add(s, SCENARIO_DOOR_OPEN, 290 + 20.0 * (double)(i % 2), 12, 0);
+    story_add(s, SCENARIO_POWER_LOST, 480, 20, 0);
+    story_add(s, SCENARIO_LEFT_BEHIND, 0, 86400, 200); /* at the end of each lap */
     story_add(s, SCENARIO_SPEEDING, 700 + 60.0 * (double)i, 80, 0);
 }
 
@@ -247,6 +293,7 @@ static int make_bus(struct plan *p, const struct roads *roads, struct planner_ra
         fprintf(stderr, "plan: no route has a place for what shall happen to %s: take another --seed or more --routes\n", b->id);
         return -1;
     }
+    b->cards = badge_first(own);
     if (b->full)
         full_bus_troubles(&b->story, own);
     else if (!quiet && own % 5 == 4)
@@ -337,6 +384,8 @@ int sim_plan(int argc, char **argv)
         start_s = (int)((time(NULL) + offset_min * 60) % 86400);
     char why[300] = "";
     struct roads *roads = NULL;
+    if (getrandom(p.key, sizeof p.key, 0) != (ssize_t)sizeof p.key)
+        return 71;
     if (roads_read(roads_file, &roads, why, sizeof why) != RC_OK) {
         fprintf(stderr, "plan: %s\n", why);
         return 66;

@@ -24,7 +24,7 @@ void ride_begin(struct ride *r, const struct scenario_bus *bus)
     r->along_m = bus->start_m;
     r->pupils = bus->aboard;
     r->boarded = bus->aboard + bus->staff_counted;
-    r->inputs = EVENT_IN_IGNITION;
+    r->inputs = EVENT_IN_IGNITION | (r->pupils > 0 ? EVENT_IN_BEACON : 0);
     enter_lap(r);
     r->at = path_at(r->path, r->along_m, &r->course_deg);
 }
@@ -62,7 +62,9 @@ static void arrive(struct ride *r)
     r->phase = RIDE_OPEN;
     r->wait_s = DOOR_S;
     bool last = r->next_stop + 1 >= r->path->stops;
-    r->to_alight = last ? r->pupils : 0;
+    const struct scenario_happening *left = last && r->pupils > 0 ? ride_happening(r, SCENARIO_LEFT_BEHIND) : NULL;
+    r->left_s = left != NULL ? left->value : 0;
+    r->to_alight = last ? r->pupils - (left != NULL) : 0;
     r->to_board = last ? 0 : boarders(r);
 }
 
@@ -102,10 +104,19 @@ static void at_stop(struct ride *r, double dt_s)
         } else {
             r->inputs &= ~(uint32_t)(EVENT_IN_DOOR_FRONT | signs);
             r->phase = RIDE_CLOSE;
-            r->wait_s = r->next_stop + 1 >= r->path->stops ? LAYOVER_S : DOOR_S;
+            r->wait_s = r->next_stop + 1 >= r->path->stops ? LAYOVER_S + r->left_s : DOOR_S;
         }
         break;
-    case RIDE_CLOSE: leave(r); break;
+    case RIDE_CLOSE:
+        if (r->left_s > 0) { /* somebody found the child */
+            r->left_s = 0;
+            r->to_alight = r->pupils;
+            r->phase = RIDE_OPEN;
+            r->wait_s = DOOR_S;
+        } else {
+            leave(r);
+        }
+        break;
     case RIDE_DRIVE: break;
     }
 }
@@ -138,5 +149,9 @@ void ride_step(struct ride *r, double dt_s)
         r->inputs &= ~(uint32_t)EVENT_IN_PARKING_BRAKE;
     else
         r->inputs |= EVENT_IN_PARKING_BRAKE;
+    if (r->pupils > 0) /* lit as long as pupils are aboard, R617 art. 30 */
+        r->inputs |= EVENT_IN_BEACON;
+    else if (r->phase != RIDE_BOARD)
+        r->inputs &= ~(uint32_t)EVENT_IN_BEACON;
     r->at = path_at(r->path, r->along_m, &r->course_deg);
 }

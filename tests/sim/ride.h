@@ -22,6 +22,7 @@ struct ride {
     double wait_s;
     int to_board, to_alight;
     bool overloaded;
+    double left_s; /* > 0: one pupil is still in the bus for so long after the run */
     /* what the devices see */
     int pupils;
     int32_t boarded, alighted; /* through the counted door since the start, staff included */

@@ -7,6 +7,7 @@
 
 static const char *const words[SCENARIO_WHATS] = {
     "overload", "speeding", "sos", "no_fix", "gnss_silent", "counter_unplugged", "counter_stale", "camera_alarm", "camera_garbage",
+    "door_open", "belts_open", "unknown_card", "left_behind", "power_lost",
 };
 
 const char *scenario_word(enum scenario_what w)
@@ -126,6 +127,7 @@ static enum rc read_bus(const json_t *j, const struct scenario *s, struct scenar
     b->rated = (int)number_of(j, "rated");
     b->staff = (int)number_of(j, "staff");
     b->staff_counted = (int)number_of(j, "staff_counted");
+    b->cards = (unsigned)number_of(j, "cards");
     const json_t *d = json_object_get(j, "detour"), *events = json_object_get(j, "happenings");
     if (d) {
         size_t n = 0;

@@ -31,6 +31,11 @@ enum scenario_what {
     SCENARIO_COUNTER_STALE,     /* the counter answers too late */
     SCENARIO_CAMERA_ALARM,      /* value: alarm type of the driver-monitoring camera */
     SCENARIO_CAMERA_GARBAGE,    /* noise on the camera's line */
+    SCENARIO_DOOR_OPEN,         /* the front door is open while the bus drives */
+    SCENARIO_BELTS_OPEN,        /* a belt is open at an occupied seat */
+    SCENARIO_UNKNOWN_CARD,      /* a card that is on no roster is held to the reader, once */
+    SCENARIO_LEFT_BEHIND,       /* at the end of a lap one pupil stays in the bus for value seconds */
+    SCENARIO_POWER_LOST,        /* the gateway runs on its battery */
     SCENARIO_WHATS,
 };
 
@@ -58,6 +63,7 @@ struct scenario_bus {
     int aboard;               /* pupils at the start */
     int rated;                /* persons */
     int staff, staff_counted; /* aboard; of them those who pass the counted door */
+    unsigned cards;           /* number of its driver's card; the attendant's and the pupils' follow. 0: no reader */
     /* First lap on another street: the lap's own way with its own stops, NULL if none. */
     struct path *detour;
     int detour_board[SCENARIO_STOPS_MAX];
