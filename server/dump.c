@@ -1,6 +1,7 @@
 #include "dump.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "journal_read.h"
 #include "json.h"
@@ -27,7 +28,7 @@ static void described(struct json *j, const struct event *e)
     json_text(j, "kind", event_kind_word(e->kind));
     for (size_t i = 0; i < n; i++) {
         int64_t v = event_field_value(e, &f[i]);
-        const char *name = event_field_word(&f[i]);
+        const char *word = event_field_word(&f[i]), *name = strcmp(word, "kind") == 0 ? "card_kind" : word; /* "kind" is the event's */
         if (f[i].form == EVENT_FIELD_BYTES) {
             for (int k = 0; k < 16; k++)
                 snprintf(hex + 2 * k, 3, "%02x", ((const uint8_t *)e + f[i].offset)[k]);
