@@ -131,7 +131,7 @@ static void apply_fix(struct bus *b, const struct duty_set *set, const struct du
 {
     if (e->time_ms >= b->report_ms) {
         b->report_ms = e->time_ms;
-        b->report_mode = e->fix.mode;
+        b->report_mode = event_fix_placed(&e->fix) && !event_fix_valid(&e->fix) ? EVENT_FIX_NONE : e->fix.mode;
     }
     if (!event_fix_valid(&e->fix) || e->time_ms <= b->fix_ms)
         return;
@@ -279,6 +279,16 @@ static void keep_base(struct bus *b, int door, const struct event_count *c)
     }
 }
 
+static void apply_wheel(struct bus *b, const struct event *e)
+{
+    const double mmps_per_kmh = 1000 / 3.6;
+    if (e->time_ms < b->wheel_ms)
+        return;
+    bool known = e->reading.value != EVENT_UNKNOWN && e->reading.value >= 0 && e->reading.value <= 1000000;
+    b->wheel_ms = known ? e->time_ms : 0;
+    b->wheel_mmps = known ? (int32_t)lround(e->reading.value / 1000.0 * mmps_per_kmh) : 0;
+}
+
 static void apply_count(struct bus *b, const struct event *e)
 {
     const struct event_count *c = &e->count;
@@ -338,6 +348,8 @@ void bus_apply(struct bus *b, const struct duty_set *set, const struct duty_vehi
         apply_fix(b, set, v, e);
     else if (e->kind == EVENT_COUNT)
         apply_count(b, e);
+    else if (e->kind == EVENT_READING && e->reading.what == EVENT_READING_WHEEL_KMH)
+        apply_wheel(b, e);
     else if (e->kind == EVENT_INPUTS) {
         if (e->time_ms >= b->inputs_ms)
             apply_inputs(b, e);
@@ -457,6 +469,16 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
     r.confidence_pct = (uint8_t)(100 - wrong);
     r.source = word[lead].source;
     return r;
+}
+
+struct bus_speed bus_speed(const struct bus *b)
+{
+    if (b->fix_ms == 0 || (b->fix.doubt & EVENT_DOUBT_SPEED) != 0)
+        return (struct bus_speed){EVENT_UNKNOWN, BUS_SPEED_NONE};
+    int64_t apart_ms = b->fix_ms - b->wheel_ms;
+    if (b->wheel_ms != 0 && apart_ms < BUS_WHEEL_MS && apart_ms > -BUS_WHEEL_MS)
+        return (struct bus_speed){b->wheel_mmps, BUS_SPEED_WHEEL};
+    return (struct bus_speed){b->fix.speed_mmps, b->fix.speed_mmps != EVENT_UNKNOWN ? BUS_SPEED_GNSS : BUS_SPEED_NONE};
 }
 
 int bus_doors_open(const struct bus *b)

@@ -27,7 +27,9 @@ struct bus {
     struct event_fix fix; /* meaningful when fix_ms != 0 */
     int64_t fix_ms;
     int64_t report_ms;   /* newest GNSS report of any mode */
-    uint8_t report_mode; /* its mode */
+    uint8_t report_mode; /* its mode; EVENT_FIX_NONE when its position is doubtful */
+    int32_t wheel_mmps;  /* speed by the wheels, as of wheel_ms */
+    int64_t wheel_ms;    /* 0 = no sensor, or it does not answer */
     double moved_m; /* path length over valid fixes since the start, >= 0; a step below 25 m at less than 0.5 m/s adds nothing (jitter of a standing
                        receiver) */
 
@@ -125,6 +127,18 @@ bool bus_doors_count(const struct bus *b, int64_t *ret_boarded, int64_t *ret_ali
 
 /* Is this pupil's card aboard? */
 bool bus_card_aboard(const struct bus *b, uint64_t hash);
+
+enum bus_speed_source { BUS_SPEED_NONE = 0, BUS_SPEED_GNSS, BUS_SPEED_WHEEL };
+struct bus_speed {
+    int32_t mmps;   /* >= 0; EVENT_UNKNOWN with BUS_SPEED_NONE */
+    uint8_t source; /* enum bus_speed_source */
+};
+#define BUS_WHEEL_MS 3000 /* a wheel speed holds so long */
+/*
+ * The speed at the newest fix: by the wheels where a sensor spoke within BUS_WHEEL_MS of it, because a GNSS receiver may be 2 m/s off (JT/T 794); else
+ * over ground. None while both are apart for long, see EVENT_GNSS_SPEED: one of them is wrong, nobody knows which.
+ */
+struct bus_speed bus_speed(const struct bus *b);
 
 /* 1 a door is known open, 0 all fitted doors are known closed, -1 not known. */
 int bus_doors_open(const struct bus *b);

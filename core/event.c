@@ -33,6 +33,8 @@ static const char *fix_fault(const struct event_fix *f)
         return "fix.satellites";
     if (f->mode > EVENT_FIX_3D)
         return "fix.mode";
+    if (f->doubt > EVENT_DOUBT_ALL)
+        return "fix.doubt";
     return NULL;
 }
 
@@ -244,7 +246,12 @@ enum event_lane event_lane_of(const struct event *e)
     return EVENT_LANE_BULK;
 }
 
-bool event_fix_valid(const struct event_fix *f)
+bool event_fix_placed(const struct event_fix *f)
 {
     return f->mode >= EVENT_FIX_2D && f->lat_e7 != EVENT_UNKNOWN && f->lon_e7 != EVENT_UNKNOWN;
+}
+
+bool event_fix_valid(const struct event_fix *f)
+{
+    return event_fix_placed(f) && (f->doubt & EVENT_DOUBT_PLACE) == 0;
 }

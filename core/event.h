@@ -49,6 +49,8 @@ enum event_clock {
 
 /* Mode as gpsd reports it (gpsd_json(5), TPV.mode). */
 enum event_fix_mode { EVENT_FIX_UNSEEN = 0, EVENT_FIX_NONE = 1, EVENT_FIX_2D = 2, EVENT_FIX_3D = 3 };
+/* What of a report is kept and shown to experts, but moves no bus and judges nobody (gateway/fixgate.h says when). */
+enum event_fix_doubt { EVENT_DOUBT_PLACE = 1, EVENT_DOUBT_SPEED = 2, EVENT_DOUBT_ALL = 3 };
 
 struct event_fix {
     int32_t lat_e7;     /* 1e-7 degrees WGS-84, north positive, -900000000..900000000; EVENT_UNKNOWN without a position */
@@ -59,6 +61,7 @@ struct event_fix {
     int32_t hdop_d;     /* horizontal dilution of precision times ten, 0..999 */
     uint8_t satellites; /* used in the fix, 0..63; 63 = 63 or more */
     uint8_t mode;       /* enum event_fix_mode */
+    uint8_t doubt;      /* bits of enum event_fix_doubt */
 };
 
 enum event_count_source {
@@ -319,7 +322,9 @@ enum rc event_check(const struct event *e, const char **ret_field) RC_MUST_USE;
 /* Which lane the event travels in: SOS or smoke at level 1, camera alarms, and what a person confirmed are urgent. Nothing moves an event down. */
 enum event_lane event_lane_of(const struct event *e);
 
-/* True for a fix whose position may be used: mode >= 2D and both coordinates known (gpsd's `status` says nothing). */
+/* True for a fix with a position: mode >= 2D and both coordinates known (gpsd's `status` says nothing). */
+bool event_fix_placed(const struct event_fix *f);
+/* True for a fix whose position may be used: it has one, and nobody doubts it. */
 bool event_fix_valid(const struct event_fix *f);
 
 #endif

@@ -62,9 +62,10 @@ int rules_loaded(const struct rules_view *w, double confidence_pct)
 int rules_moving(const struct rules_view *w, double kmh, double age_ms)
 {
     const struct bus *b = w->b;
-    if (b->fix_ms == 0 || (double)(w->now_ms - b->fix_ms) > age_ms || b->fix.speed_mmps == EVENT_UNKNOWN)
+    struct bus_speed speed = bus_speed(b);
+    if (b->fix_ms == 0 || (double)(w->now_ms - b->fix_ms) > age_ms || speed.source == BUS_SPEED_NONE)
         return -1;
-    return b->fix.speed_mmps * 0.0036 > kmh;
+    return speed.mmps * 0.0036 > kmh;
 }
 
 double rules_hdop(const struct bus *b, double unknown)
@@ -107,7 +108,7 @@ static struct rules_finding *add(struct step *s, enum rules_ladder ladder, enum 
                                 .points = -1,
                                 .confidence_pct = (int16_t)(counts ? s->view.persons.confidence_pct : -1),
                                 .sources = counts ? s->view.persons.sources : 1,
-                                .source = counts ? s->view.persons.source : 0,
+                                .source = counts ? s->view.persons.source : ladder == RULES_SPEED ? bus_speed(b).source : 0,
                                 .over_pct = (double)NAN,
                                 .time_ms = s->time_ms,
                                 .lat_e7 = b->fix_ms != 0 ? b->fix.lat_e7 : EVENT_UNKNOWN,

@@ -44,7 +44,7 @@ struct rules_finding {
     int16_t points;         /* -1 = none in law */
     int16_t confidence_pct; /* of the leading input, -1 = not applicable */
     uint8_t sources;
-    uint8_t source;                          /* rule's leading input: enum event_count_source for counts, 0 = GNSS */
+    uint8_t source;                          /* rule's leading input: enum event_count_source for counts, enum bus_speed_source for speed, 0 = GNSS */
     uint32_t to;                             /* enum law_to */
     double value, limit;                     /* persons, km/h or metres: unit by rules_unit(); SOS: 1 and 0 */
     double over_pct;                         /* NAN where it means nothing */

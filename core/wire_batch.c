@@ -94,6 +94,7 @@ static uint64_t zigzag(int64_t v)
 
 /* --- the fixes of a batch: eight numbers each, see core/schoolward.proto --- */
 
+#define SATS_MAX (EVENT_DOUBT_ALL << 8 | 63 << 2 | EVENT_FIX_3D)
 enum { COL_TIME, COL_LAT, COL_LON, COL_SPEED, COL_TRACK, COL_ALT, COL_HDOP, COL_SATS, COLS };
 
 struct rows {
@@ -167,10 +168,11 @@ static bool put_fix(struct event *e, unsigned col, uint64_t v)
     case COL_ALT: f->alt_dm = from_optional(v); return true;
     case COL_HDOP: f->hdop_d = from_optional(v); return true;
     default:
-        if (v > 255)
+        if (v > SATS_MAX)
             return false;
-        f->satellites = (uint8_t)(v >> 2);
+        f->satellites = (uint8_t)(v >> 2 & 63);
         f->mode = (uint8_t)(v & 3);
+        f->doubt = (uint8_t)(v >> 8);
         return true;
     }
 }
@@ -186,7 +188,7 @@ static uint64_t take_fix(const struct event *e, unsigned col)
     case COL_TRACK: return to_optional(f->track_cdeg);
     case COL_ALT: return to_optional(f->alt_dm);
     case COL_HDOP: return to_optional(f->hdop_d);
-    default: return ((uint64_t)f->satellites << 2) | f->mode;
+    default: return (uint64_t)f->doubt << 8 | (uint64_t)f->satellites << 2 | f->mode;
     }
 }
 
@@ -216,7 +218,7 @@ static void first_fix(struct in *in, struct wire_frame *f, struct rows *r)
             return;
         v[c] = (uint64_t)unzigzag(raw);
     }
-    if (!fits32(v[COL_LAT]) || !fits32(v[COL_LON]) || (v[COL_SPEED] | v[COL_TRACK] | v[COL_ALT] | v[COL_HDOP]) > INT32_MAX || v[COL_SATS] > 255)
+    if (!fits32(v[COL_LAT]) || !fits32(v[COL_LON]) || (v[COL_SPEED] | v[COL_TRACK] | v[COL_ALT] | v[COL_HDOP]) > INT32_MAX || v[COL_SATS] > SATS_MAX)
         return;
     e->kind = EVENT_FIX;
     e->time_ms = (int64_t)v[COL_TIME];
@@ -226,8 +228,9 @@ static void first_fix(struct in *in, struct wire_frame *f, struct rows *r)
                                 .track_cdeg = from_optional(v[COL_TRACK]),
                                 .alt_dm = from_optional(v[COL_ALT]),
                                 .hdop_d = from_optional(v[COL_HDOP]),
-                                .satellites = (uint8_t)(v[COL_SATS] >> 2),
-                                .mode = (uint8_t)(v[COL_SATS] & 3)};
+                                .satellites = (uint8_t)(v[COL_SATS] >> 2 & 63),
+                                .mode = (uint8_t)(v[COL_SATS] & 3),
+                                .doubt = (uint8_t)(v[COL_SATS] >> 8)};
     memcpy(r->last, v, sizeof r->last);
     r->n = 1;
     *in = at;

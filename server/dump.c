@@ -59,6 +59,7 @@ static void body(struct json *j, const struct event *e)
         known(j, "hdop", e->fix.hdop_d, 10, 1);
         json_int(j, "satellites", e->fix.satellites);
         json_int(j, "mode", e->fix.mode);
+        json_int(j, "doubt", e->fix.doubt);
         break;
     case EVENT_COUNT:
         json_text(j, "kind", "count");

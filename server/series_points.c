@@ -19,7 +19,7 @@ static void whole(struct lineproto *w, const char *key, int32_t value)
 
 static void put_fix(struct lineproto *w, const struct event_fix *f)
 {
-    if (event_fix_valid(f)) {
+    if (event_fix_placed(f)) {
         lineproto_fixed(w, "lat", f->lat_e7, 7);
         lineproto_fixed(w, "lon", f->lon_e7, 7);
     }
@@ -29,6 +29,8 @@ static void put_fix(struct lineproto *w, const struct event_fix *f)
     fixed(w, "hdop", f->hdop_d, 1);
     lineproto_int(w, "satellites", f->satellites);
     lineproto_int(w, "mode", f->mode);
+    if (f->doubt != 0)
+        lineproto_int(w, "doubt", f->doubt);
 }
 
 static void put_count(struct lineproto *w, const struct event_count *c)

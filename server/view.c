@@ -333,7 +333,7 @@ static void view_inputs(struct json *j, const struct rules_finding *f)
     bool count = r == LAW_OVL_1 || r == LAW_OVL_2 || r == LAW_OVL_3 || r == LAW_OVL_DOUBT;
     bool speed = strcmp(rules_unit(r), "km/h") == 0;
     const char *name = count ? "persons" : r == LAW_RTE_1 ? "offset" : r == LAW_SOS_1 ? "sos" : speed ? "speed" : "inputs";
-    const char *source = count ? view_count_source(f->source) : r == LAW_RTE_1 || speed ? "gnss" : "inputs";
+    const char *source = count ? view_count_source(f->source) : speed && f->source == BUS_SPEED_WHEEL ? "wheel" : r == LAW_RTE_1 || speed ? "gnss" : "inputs";
     json_begin_array(j, "inputs");
     view_one_input(j, name, source, f->confidence_pct, f->input_ms ? view_age(f->time_ms, f->input_ms) : -1);
     if (f->lat_e7 != EVENT_UNKNOWN)

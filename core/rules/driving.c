@@ -14,9 +14,11 @@ void rules_open_door(const struct rules_view *w, struct rules_verdict *out)
         out->truth = RULES_CLEAR;
         return;
     }
-    if (open < 0 || b->fix.speed_mmps == EVENT_UNKNOWN || rules_hdop(b, 0) > t->param[LAW_STP_2_HDOP_MAX].value)
+    struct bus_speed speed = bus_speed(b);
+    bool rough = rules_hdop(b, 0) > t->param[LAW_STP_2_HDOP_MAX].value;
+    if (open < 0 || speed.source == BUS_SPEED_NONE || (speed.source == BUS_SPEED_GNSS && rough))
         return;
-    double kmh = b->fix.speed_mmps * 0.0036, moving_kmh = t->param[LAW_STP_2_MOVING_KMH].value;
+    double kmh = speed.mmps * 0.0036, moving_kmh = t->param[LAW_STP_2_MOVING_KMH].value;
     if (kmh <= moving_kmh) {
         out->truth = RULES_CALM; /* over when the door is shut, not when the bus stops with it open */
         return;
@@ -42,13 +44,13 @@ void rules_open_door(const struct rules_view *w, struct rules_verdict *out)
 void rules_belts(const struct rules_view *w, struct rules_verdict *out)
 {
     const struct law_rule_text *t = w->text[LAW_ATT_4];
-    const struct bus *b = w->b;
+    struct bus_speed speed = bus_speed(w->b);
     out->warn = RULES_WARN_OFF;
     int pupils = rules_input(w, EVENT_IN_BELTS), driver = rules_input(w, EVENT_IN_DRIVER_BELT);
-    if (b->fix.speed_mmps == EVENT_UNKNOWN || (pupils < 0 && driver < 0))
+    if (speed.source == BUS_SPEED_NONE || (pupils < 0 && driver < 0))
         return;
     int loaded = rules_loaded(w, t->param[LAW_ATT_4_CONFIDENCE_PCT].value);
-    bool moving = b->fix.speed_mmps * 0.0036 > t->param[LAW_ATT_4_MOVING_KMH].value;
+    bool moving = speed.mmps * 0.0036 > t->param[LAW_ATT_4_MOVING_KMH].value;
     if (moving && (driver == 1 || (pupils == 1 && loaded == 1)))
         rules_true(out, LAW_ATT_4, t);
     else if (!moving || pupils != 1 || loaded == 0)

@@ -7,9 +7,9 @@ static int shut(const struct rules_view *w, const struct law_rule_text *t)
     int open = bus_doors_open(w->b);
     if (open >= 0)
         return !open;
-    const struct event_fix *f = &w->b->fix;
+    struct bus_speed speed = bus_speed(w->b);
     bool moving = w->b->fix_ms != 0 && w->now_ms - w->b->fix_ms <= (int64_t)t->param[LAW_OVL_1_MOVING_FIX_MS].value &&
-                  f->speed_mmps != EVENT_UNKNOWN && f->speed_mmps * 0.0036 >= t->param[LAW_OVL_1_MOVING_KMH].value;
+                  speed.source != BUS_SPEED_NONE && speed.mmps * 0.0036 >= t->param[LAW_OVL_1_MOVING_KMH].value;
     return moving ? 1 : -1;
 }
 

@@ -172,14 +172,16 @@ void rules_speed(const struct rules_view *w, struct rules_verdict *out)
 {
     const struct law_rule_text *t = w->text[LAW_SPD_1];
     const struct bus *b = w->b;
-    if (b->fix.speed_mmps == EVENT_UNKNOWN || rules_hdop(b, 0) > t->param[LAW_SPD_1_HDOP_MAX].value)
+    struct bus_speed speed = bus_speed(b);
+    bool rough = rules_hdop(b, 0) > t->param[LAW_SPD_1_HDOP_MAX].value; /* of the position, but a Doppler speed suffers with it */
+    if (speed.source == BUS_SPEED_NONE || (speed.source == BUS_SPEED_GNSS && rough))
         return;
     bool loaded = rules_loaded(w, t->param[LAW_SPD_1_CONFIDENCE_PCT].value) == 1;
     struct limit l = limit_here(w, t, loaded);
     if (l.kmh == INT_MAX)
         return;
     /* 0.01 km/h, rounded: 66.0 km/h comes as 18333 mm/s, which is 65.9988 */
-    int64_t v = ((int64_t)b->fix.speed_mmps * 36 + 50) / 100, lim = (int64_t)l.kmh * 100;
+    int64_t v = ((int64_t)speed.mmps * 36 + 50) / 100, lim = (int64_t)l.kmh * 100;
     const struct law_rule_text *t2 = l.danger ? w->text[LAW_SPD_2] : NULL;
     double margin_kmh = t2 != NULL ? t2->param[LAW_SPD_2_MARGIN_KMH].value : t->param[LAW_SPD_1_MARGIN_KMH].value;
     double margin = fmax(margin_kmh * 100, (double)lim * t->param[LAW_SPD_1_MARGIN_PCT].value / 100);

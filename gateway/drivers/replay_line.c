@@ -58,19 +58,23 @@ static bool whole(const char *word, int64_t min, int64_t max, int64_t *ret)
 
 static bool parse_fix(const struct words *w, struct event *e)
 {
-    int64_t satellites = 0, mode = 0;
+    int64_t satellites = 0, mode = 0, doubt = 0;
     struct event_fix *f = &e->fix;
     e->kind = EVENT_FIX;
     f->alt_dm = EVENT_UNKNOWN;
-    if (w->n < 9 || w->n > 10 || !scaled(w->word[2], 1e7, -9e8, 9e8, &f->lat_e7) || !scaled(w->word[3], 1e7, -1.8e9, 1.8e9, &f->lon_e7) ||
+    size_t n = w->n;
+    if (n >= 10 && strncmp(w->word[n - 1], "doubt=", 6) == 0 && !whole(w->word[--n] + 6, 0, EVENT_DOUBT_ALL, &doubt))
+        return false;
+    if (n < 9 || n > 10 || !scaled(w->word[2], 1e7, -9e8, 9e8, &f->lat_e7) || !scaled(w->word[3], 1e7, -1.8e9, 1.8e9, &f->lon_e7) ||
         !scaled(w->word[4], 1000, 0, 1e6, &f->speed_mmps) || !scaled(w->word[5], 100, 0, 36000, &f->track_cdeg) ||
         !scaled(w->word[6], 10, 0, 999, &f->hdop_d) || !whole(w->word[7], 0, 63, &satellites) || !whole(w->word[8], 0, 3, &mode) ||
-        (w->n == 10 && !scaled(w->word[9], 10, -1e4, 1e6, &f->alt_dm)))
+        (n == 10 && !scaled(w->word[9], 10, -1e4, 1e6, &f->alt_dm)))
         return false;
     if (f->track_cdeg == 36000)
         f->track_cdeg = 0;
     f->satellites = (uint8_t)satellites;
     f->mode = (uint8_t)mode;
+    f->doubt = (uint8_t)doubt;
     return true;
 }
 
@@ -336,6 +340,8 @@ int replay_line_format(int64_t ms, const struct event *e, char *out, size_t cap)
         put(&o, " %u %u", e->fix.satellites, e->fix.mode);
         if (e->fix.alt_dm != EVENT_UNKNOWN)
             put_scaled(&o, e->fix.alt_dm, 10, 1);
+        if (e->fix.doubt != 0)
+            put(&o, " doubt=%u", e->fix.doubt);
         break;
     case EVENT_COUNT:
         put(&o, " count %s %u", word_at(source_names, e->count.source), e->count.door);

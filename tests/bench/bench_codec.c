@@ -25,7 +25,7 @@ static struct event driving(int i)
 {
     struct event e = {.time_ms = 1763856000000LL + i * 1000, .kind = EVENT_FIX, .clock = EVENT_CLOCK_GNSS};
     e.fix = (struct event_fix){511600000 + i * 950 + noise(90), 714700000 + i * 1400 + noise(90), 15000 + noise(300), 5500 + noise(60), 3470 + noise(4),
-                               9 + noise(1), (uint8_t)(12 + noise(1)), EVENT_FIX_3D};
+                               9 + noise(1), (uint8_t)(12 + noise(1)), EVENT_FIX_3D, 0};
     return e;
 }
 

@@ -290,12 +290,64 @@ static void test_freshness(void **state)
     assert_string_equal(bus_freshness_word(BUS_NEVER), "never");
 }
 
+/* A doubtful position moves nothing and is shown as no fix; the next good one is. */
+static void test_doubtful_fix(void **state)
+{
+    (void)state;
+    struct bus b = {0};
+    struct event e = fix_at(100000, 23, 113, 5, 0);
+    bus_apply(&b, NULL, NULL, &e);
+    struct event jump = fix_at(101000, 24, 114, 5, 0);
+    jump.fix.doubt = EVENT_DOUBT_PLACE;
+    assert_true(event_fix_placed(&jump.fix) && !event_fix_valid(&jump.fix));
+    bus_apply(&b, NULL, NULL, &jump);
+    assert_int_equal(b.fix_ms, 100000);
+    assert_int_equal(b.fix.lat_e7, 230000000);
+    assert_true(b.moved_m == 0);
+    assert_int_equal(bus_freshness(&b, 102000, true, NULL), BUS_NO_FIX);
+    e.time_ms = 102000;
+    bus_apply(&b, NULL, NULL, &e);
+    assert_int_equal(b.fix_ms, 102000);
+    assert_int_equal(bus_freshness(&b, 102000, true, NULL), BUS_FRESH);
+}
+
+static struct bus_speed speed_with(int32_t milli_kmh, int64_t at_ms, uint8_t doubt)
+{
+    struct bus b = {0};
+    struct event wheel = {.time_ms = at_ms, .kind = EVENT_READING, .reading = {.what = EVENT_READING_WHEEL_KMH, .value = milli_kmh}};
+    struct event e = fix_at(100000, 23, 113, 10, 0);
+    e.fix.doubt = doubt;
+    bus_apply(&b, NULL, NULL, &wheel);
+    bus_apply(&b, NULL, NULL, &e);
+    return bus_speed(&b);
+}
+
+static void test_wheel_speed(void **state)
+{
+    (void)state;
+    struct bus none = {0};
+    assert_int_equal(bus_speed(&none).source, BUS_SPEED_NONE);
+    struct bus_speed s = speed_with(54000, 99000, 0);
+    assert_int_equal(s.source, BUS_SPEED_WHEEL);
+    assert_int_equal(s.mmps, 15000); /* 54 km/h */
+    assert_int_equal(speed_with(0, 99000, 0).mmps, 0);
+    s = speed_with(54000, 97000, 0); /* three seconds old */
+    assert_int_equal(s.source, BUS_SPEED_GNSS);
+    assert_int_equal(s.mmps, 10000);
+    assert_int_equal(speed_with(EVENT_UNKNOWN, 99000, 0).source, BUS_SPEED_GNSS);
+    assert_int_equal(speed_with(-1, 99000, 0).source, BUS_SPEED_GNSS);
+    s = speed_with(54000, 99000, EVENT_DOUBT_SPEED); /* they contradict each other */
+    assert_int_equal(s.source, BUS_SPEED_NONE);
+    assert_int_equal(s.mmps, EVENT_UNKNOWN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fix_order),        cmocka_unit_test(test_jitter_is_no_path), cmocka_unit_test(test_route_match),
         cmocka_unit_test(test_there_and_back),   cmocka_unit_test(test_doors_tally),       cmocka_unit_test(test_sources_agree),
         cmocka_unit_test(test_camera_grows_old), cmocka_unit_test(test_doors_open),        cmocka_unit_test(test_freshness),
+        cmocka_unit_test(test_doubtful_fix),     cmocka_unit_test(test_wheel_speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

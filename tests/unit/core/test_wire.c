@@ -73,7 +73,7 @@ static struct event random_event(unsigned kind)
     case EVENT_FIX:
         e.fix = (struct event_fix){
             maybe(-900000000, 900000000), maybe(-1800000000, 1800000000), maybe(0, 60000), maybe(0, 35999), maybe(-10000, 90000), maybe(0, 999),
-            (uint8_t)between(0, 63),      (uint8_t)between(0, 3)};
+            (uint8_t)between(0, 63),      (uint8_t)between(0, 3), (uint8_t)between(0, 3)};
         break;
     case EVENT_COUNT:
         e.count = (struct event_count){(uint8_t)between(1, 4), (uint8_t)between(0, 3), (uint8_t)between(0, 7), (uint8_t)between(0, 100),
@@ -106,7 +106,7 @@ static void assert_same(const struct event *a, const struct event *b)
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->clock, b->clock);
     switch (a->kind) {
-    case EVENT_FIX: assert_memory_equal(&a->fix, &b->fix, offsetof(struct event_fix, mode) + 1); break; /* behind it is padding */
+    case EVENT_FIX: assert_memory_equal(&a->fix, &b->fix, offsetof(struct event_fix, doubt) + 1); break; /* behind it is padding */
     case EVENT_COUNT: assert_memory_equal(&a->count, &b->count, sizeof a->count); break;
     case EVENT_INPUTS: assert_memory_equal(&a->inputs, &b->inputs, sizeof a->inputs); break;
     case EVENT_CAMERA:
@@ -208,7 +208,8 @@ static struct event driving(int i)
                                3470 + between(-4, 4),
                                9,
                                12,
-                               EVENT_FIX_3D};
+                               EVENT_FIX_3D,
+                               0};
     return e;
 }
 

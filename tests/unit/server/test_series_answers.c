@@ -104,9 +104,9 @@ static void shows_every_kind(void **state)
 {
     (void)state;
     struct event e = {.time_ms = 1763856764250, .kind = EVENT_FIX,
-                      .fix = {432389490, -768897090, 8250, 27090, EVENT_UNKNOWN, 9, 11, EVENT_FIX_3D}};
+                      .fix = {432389490, -768897090, 8250, 27090, EVENT_UNKNOWN, 9, 11, EVENT_FIX_3D, 0}};
     assert_row(&e, 7, false, "fix,route=r\\ 1,vehicle=bus-1 lat=43.238949,lon=-76.889709,speed_mps=8.25,track_deg=270.9,hdop=0.9,satellites=11i,mode=3i,seq=7i,late=false 1763856764250\n");
-    e.fix = (struct event_fix){EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, 0, EVENT_FIX_NONE};
+    e.fix = (struct event_fix){EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, EVENT_UNKNOWN, 0, EVENT_FIX_NONE, 0};
     assert_row(&e, 8, true, "fix,route=r\\ 1,vehicle=bus-1 satellites=0i,mode=1i,seq=8i,late=true 1763856764250\n");
     e = (struct event){.time_ms = 5, .kind = EVENT_COUNT, .count = {EVENT_COUNT_DOOR, 1, 0, 95, 12, 3, EVENT_UNKNOWN}};
     assert_row(&e, 9, false, "count,door=1,source=door,vehicle=bus-1 boarded=12i,alighted=3i,confidence=0.95,flags=0i,seq=9i,late=false 5\n");
