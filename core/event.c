@@ -239,7 +239,11 @@ enum rc event_check(const struct event *e, const char **ret_field)
 
 enum event_lane event_lane_of(const struct event *e)
 {
-    if (e->kind == EVENT_CAMERA || e->kind == EVENT_ACTION)
+    if (e->kind == EVENT_CAMERA)
+        return EVENT_LANE_URGENT;
+    /* what a person did, and that the bus protects itself; not its own housekeeping */
+    if (e->kind == EVENT_ACTION &&
+        ((e->action.what >= EVENT_ACTION_COUNT_CONFIRMED && e->action.what <= EVENT_ACTION_ZEROED) || e->action.what == EVENT_ACTION_SAFE_MODE))
         return EVENT_LANE_URGENT;
     if (e->kind == EVENT_INPUTS && (e->inputs.state & EVENT_IN_URGENT) != 0)
         return EVENT_LANE_URGENT;

@@ -20,12 +20,13 @@
 #include <unistd.h>
 
 #include "../core/base/clock.h"
-#include "config.h"
+#include "care.h"
+#include "enrol.h"
 #include "gateway.h"
-#include "orders.h"
-#include "selfreport.h"
+#include "keeper.h"
 
 #define SETS_MAX 64
+#define AGAIN "SCHOOLWARD_AGAIN" /* in the environment: the program started itself anew */
 
 static const char help[] =
     "schoolward-gateway - reads the devices of a school bus, keeps and sends what they say, warns the driver\n"
@@ -36,6 +37,8 @@ static const char help[] =
     "  --check-config        tell every problem as file:line: key: problem: hint; exit 0 or 78\n"
     "  --print-config        the configuration in effect, with units, ranges and defaults\n"
     "  --version, --help\n"
+    "\n"
+    "schoolward-gateway enrol --code CODE [--server wss://...]   get this gateway's own secret from the server\n"
     "\n"
     "Signals: SIGTERM and SIGINT end it in order, SIGHUP reads duty and law again, SIGUSR1 logs figures.\n"
     "Exit: 0 ended in order, 64 usage, 71 system, 73 cannot create, 74 input/output, 78 configuration.\n";
@@ -49,12 +52,16 @@ struct options {
 
 struct program {
     struct config *config;
+    const struct care_local *local;
+    struct care *care;
+    bool again;
     uv_loop_t loop;
     uv_signal_t term, interrupt, hup, usr1;
     uv_timer_t watchdog, hourly;
     int64_t start_mono_ms;
     struct gateway *gateway;
     struct orders *orders;
+    struct keeper *keeper;
     struct outbox *outbox;
     struct uplink *uplink;
     struct media *media; /* NULL: no pictures are kept */
@@ -62,7 +69,7 @@ struct program {
     struct device *device[CONFIG_DEVICES_MAX];
     size_t devices, devices_stopping;
     int own_closing;
-    bool ending;
+    bool ending, restart; /* restart: start anew after the end */
 };
 
 /* --- systemd: sd_notify(3) is one datagram; the library for it brings six others and a tenth of our memory --- */
@@ -99,13 +106,16 @@ static void load_duty(struct program *p, bool again)
     char why[512];
     struct duty_file *d = NULL;
     const struct config_gateway *c = &p->config->gateway;
-    if (c->duty_file[0] == '\0') {
+    char duty[320], law[320];
+    care_path(p->care, WIRE_BUNDLE_DUTY, c->duty_file, duty, sizeof duty);
+    care_path(p->care, WIRE_BUNDLE_LAW, c->law_file, law, sizeof law);
+    if (duty[0] == '\0') {
         log_warning("duty", "no duty_file is configured: positions and alarms are sent, but nothing is judged in the cab");
         return;
     }
-    enum rc rc = duty_file_read(c->duty_file, c->law_file, c->id, &d, why, sizeof why);
+    enum rc rc = duty_file_read(duty, law, c->id, &d, why, sizeof why);
     if (rc == RC_OK) {
-        log_notice("duty", "%s: version %s, law %s", c->duty_file, d->duty_version, d->law_version);
+        log_notice("duty", "%s: version %s, law %s", duty, d->duty_version, d->law_version);
         gateway_set_duty(p->gateway, d);
     } else if (rc == RC_NOT_FOUND && !again) {
         log_warning("duty", "%s: positions and alarms are sent, but nothing is judged in the cab until it is there (then SIGHUP)", why);
@@ -133,6 +143,7 @@ static void on_hello(void *arg, struct wire_hello *h)
 {
     struct program *p = arg;
     gateway_hello(p->gateway, h);
+    keeper_hello(p->keeper, h);
 }
 
 static int64_t on_date(void *arg, bool *ret_trusted)
@@ -153,6 +164,12 @@ static void on_order(void *arg, const struct wire_order *order)
     orders_take(p->orders, order);
 }
 
+static enum rc on_care(void *arg, const struct wire_order *order, char *why, size_t cap)
+{
+    struct program *p = arg;
+    return keeper_order(p->keeper, order, why, cap);
+}
+
 static void on_result(void *arg, const struct wire_order_result *r)
 {
     struct program *p = arg;
@@ -168,6 +185,7 @@ static void on_report(void *arg, struct report *ret_r)
                                    .uplink = p->uplink,
                                    .state_dir = p->config->gateway.state_dir,
                                    .start_mono_ms = p->start_mono_ms};
+    keeper_report(p->keeper, &s);
     selfreport_collect(&s, ret_r);
 }
 
@@ -189,6 +207,35 @@ static void on_media_kept(void *arg)
     const struct program *p = arg;
     if (p->uplink != NULL)
         uplink_media_kept(p->uplink);
+}
+
+static void on_welcomed(void *arg)
+{
+    struct program *p = arg;
+    keeper_welcomed(p->keeper);
+}
+
+static void on_duty(void *arg, struct duty_file *d)
+{
+    struct program *p = arg;
+    gateway_set_duty(p->gateway, d);
+}
+
+static void on_secret(void *arg, const char *secret)
+{
+    struct program *p = arg;
+    if (p->uplink != NULL)
+        uplink_new_secret(p->uplink, secret);
+}
+
+static void end(struct program *p);
+
+static void on_restart(void *arg)
+{
+    struct program *p = arg;
+    log_notice("main", "starting anew");
+    p->restart = true;
+    end(p);
 }
 
 static void log_figures(const struct program *p)
@@ -224,6 +271,7 @@ static void end_gateway(void *arg);
 static void end_outbox(void *arg);
 static void end_orders(void *arg);
 static void end_media(void *arg);
+static void end_keeper(void *arg);
 static void end_uplink(void *arg);
 
 static void on_own_closed(uv_handle_t *h)
@@ -263,18 +311,24 @@ static void end_orders(void *arg) /* 4. what was carried out is remembered */
     orders_stop(p->orders, end_outbox, p);
 }
 
-static void end_media(void *arg) /* 5. what is being written goes to disk */
+static void end_media(void *arg) /* 6. what is being written goes to disk */
 {
     struct program *p = arg;
     struct media *m = p->media;
     p->media = NULL;
     if (m != NULL)
-        media_close(m, end_orders, p);
+        media_close(m, end_keeper, p);
     else
-        end_orders(p);
+        end_keeper(p);
 }
 
-static void end_uplink(void *arg) /* 6. says goodbye */
+static void end_keeper(void *arg) /* 5. */
+{
+    struct program *p = arg;
+    keeper_stop(p->keeper, !p->restart, end_orders, p);
+}
+
+static void end_uplink(void *arg) /* 7. says goodbye */
 {
     struct program *p = arg;
     if (p->uplink != NULL)
@@ -290,12 +344,13 @@ static void on_device_ended(void *arg)
         end_uplink(p);
 }
 
-static void end(struct program *p) /* 7. devices first: nothing new comes in */
+static void end(struct program *p) /* 8. devices first: nothing new comes in */
 {
     if (p->ending)
         return;
     p->ending = true;
-    notify("STOPPING=1");
+    if (!p->restart)
+        notify("STOPPING=1");
     log_figures(p);
     gateway_detach_all(p->gateway);
     p->devices_stopping = p->devices;
@@ -408,7 +463,7 @@ static int start_outbox(struct program *p)
 
 static int start_orders(struct program *p)
 {
-    struct orders_setup s = {.dir = p->config->gateway.state_dir, .gateway = p->gateway, .result = on_result, .arg = p};
+    struct orders_setup s = {.dir = p->config->gateway.state_dir, .gateway = p->gateway, .care = on_care, .result = on_result, .arg = p};
     return orders_start(&p->loop, &s, &p->orders) == RC_OK ? EX_OK : EX_OSERR;
 }
 
@@ -433,22 +488,37 @@ static int start_media(struct program *p)
     return EX_OK;
 }
 
+static int start_keeper(struct program *p)
+{
+    struct keeper_setup s = {.care = p->care,
+                             .local = p->local,
+                             .gateway = p->gateway,
+                             .orders = p->orders,
+                             .again = p->again,
+                             .duty = on_duty,
+                             .secret = on_secret,
+                             .restart = on_restart,
+                             .arg = p};
+    return keeper_start(&p->loop, &s, &p->keeper) == RC_OK ? EX_OK : EX_OSERR;
+}
+
 static int start_uplink(struct program *p)
 {
-    char secret[UPLINK_SECRET_MAX + 1], why[512] = "out of memory";
+    char secret[UPLINK_SECRET_MAX + 1], ca[320], why[512] = "out of memory";
     const struct config *c = p->config;
     if (c->gateway.server[0] == '\0') {
         log_warning("main", "no server is configured: records are kept in %s, nothing is sent", c->gateway.state_dir);
         return EX_OK;
     }
-    if (config_secret(c, secret, why, sizeof why) != RC_OK) {
-        log_error("main", "%s", why);
+    if (care_secret(c->gateway.state_dir, c, secret, why, sizeof why) != RC_OK) {
+        log_error("main", "%s, or enrol this gateway: schoolward-gateway enrol", why);
         return EX_CONFIG;
     }
+    care_ca(c->gateway.state_dir, c, ca, sizeof ca);
     char memory[CONFIG_PATH_MAX + 16];
     snprintf(memory, sizeof memory, "%s/uplink.last", c->gateway.state_dir);
     struct uplink_setup s = {.url = c->gateway.server,
-                             .ca_file = c->gateway.ca_file,
+                             .ca_file = ca,
                              .cert_file = c->gateway.cert_file,
                              .key_file = c->gateway.key_file,
                              .memory_file = memory,
@@ -468,6 +538,7 @@ static int start_uplink(struct program *p)
                              .date = on_date,
                              .server_time = on_server_time,
                              .order = on_order,
+                             .welcomed = on_welcomed,
                              .report = on_report,
                              .report_ms = p->config->care.report_s * 1000,
                              .arg = p};
@@ -514,17 +585,31 @@ static void prepare_process(void)
     mallopt(M_ARENA_MAX, 2); /* an arena per thread costs more than all our data */
 }
 
-static int run(struct config *config)
+/* The end of a process that wants to be started anew, by itself: exit status of no meaning to anybody else. */
+enum { STATUS_AGAIN = -2 };
+
+static int run(struct config *config, struct care *care, const struct care_local *local, bool again)
 {
     struct program *p = calloc(1, sizeof *p);
     if (p == NULL || uv_loop_init(&p->loop) != 0)
         return EX_OSERR;
     p->config = config;
+    p->care = care;
+    p->local = local;
+    p->again = again;
     p->start_mono_ms = clock_mono_ms();
-    int (*const start[])(struct program *) = {start_own, start_gateway, start_outbox, start_orders, start_media, start_uplink, start_devices};
+    int (*const start[])(struct program *) = {start_own,    start_gateway, start_outbox, start_orders,
+                                              start_keeper, start_media,   start_uplink, start_devices};
     int status = EX_OK;
     for (size_t i = 0; i < sizeof start / sizeof start[0] && status == EX_OK; i++)
         status = start[i](p);
+    if (status != EX_OK && care_config_kind(care) != REPORT_CONFIG_FACTORY) {
+        char why[320];
+        log_error("care", "the configuration from the office does not start: going back");
+        if (care_config_bad(care, why, sizeof why) != RC_OK)
+            log_error("care", "%s", why);
+        return care_config_kind(care) == REPORT_CONFIG_FACTORY ? status : STATUS_AGAIN;
+    }
     if (status != EX_OK)
         return status; /* nothing is open that the end of the process does not close; what was stored is stored */
     log_notice("main", "schoolward-gateway %s, gateway %s, %zu devices", SCHOOLWARD_VERSION, config->gateway.id, p->devices);
@@ -533,10 +618,13 @@ static int run(struct config *config)
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uplink_free(p->uplink);
     orders_free(p->orders);
+    keeper_free(p->keeper);
     gateway_free(p->gateway);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&p->loop) != 0)
         log_warning("main", "the loop still had handles at the end");
+    if (p->restart)
+        status = STATUS_AGAIN;
     free(p);
     return status;
 }
@@ -628,11 +716,92 @@ static int read_options(int argc, char **argv, struct options *o)
     return optind < argc ? usage("unexpected", argv[optind]) : -1;
 }
 
+/* Position, inputs and the alarms that come from them. What else is fitted waits until somebody looked, or safe mode is over. */
+static void reduce_to_safe(struct config *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->devices; i++) {
+        enum event_device_kind kind = c->device[i].driver->kind;
+        if (kind == EVENT_DEVICE_GNSS || kind == EVENT_DEVICE_INPUTS) {
+            c->device[n++] = c->device[i];
+        } else {
+            log_warning("care", "safe mode: device %s is not started", c->device[i].name);
+            free(c->device[i].options);
+        }
+    }
+    c->devices = n;
+}
+
+/* The configuration to run: of the office, if there is one that can be read, otherwise the local one. */
+static struct config *choose_config(struct care *care, const struct care_local *local, bool *ret_factory)
+{
+    static struct conf_problems problems;
+    char path[320], why[320];
+    while (care_config(care, path, sizeof path)) {
+        struct config *c = NULL;
+        problems.n = 0;
+        if (config_read(path, local->set, local->sets, &c, &problems) == RC_OK) {
+            *ret_factory = false;
+            return c;
+        }
+        log_error("care", "%s cannot be used (%s): going back", path, problems.n > 0 ? problems.text[0] : "unreadable");
+        if (care_config_bad(care, why, sizeof why) != RC_OK)
+            log_error("care", "%s", why);
+    }
+    *ret_factory = true;
+    return NULL;
+}
+
+static int start_again(char **argv)
+{
+    setenv(AGAIN, "1", 1);
+    execv("/proc/self/exe", argv);
+    log_error("main", "the program cannot start itself anew (%s): the supervisor does", strerror(errno));
+    return EX_TEMPFAIL;
+}
+
+/* The program proper, with the local configuration read. */
+static int serve(struct config *factory, const struct options *o, char **argv)
+{
+    const char *dir = factory->gateway.state_dir;
+    struct care_local local = {.factory = factory, .set = o->set, .sets = o->sets};
+    struct care *care = NULL;
+    char why[320], secret[UPLINK_SECRET_MAX + 1];
+    bool again = getenv(AGAIN) != NULL, damaged = false, is_factory = true;
+    unsetenv(AGAIN);
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        log_error("main", "state_dir %s cannot be made: %s: make it, or choose another one", dir, strerror(errno));
+        return EX_CANTCREAT;
+    }
+    if (factory->gateway.server[0] != '\0' && care_secret(dir, factory, secret, why, sizeof why) != RC_OK && isatty(STDIN_FILENO))
+        enrol_ask(factory);
+    explicit_bzero(secret, sizeof secret);
+    if (care_open(dir, factory->gateway.id, &care, &damaged) != RC_OK)
+        return EX_OSERR;
+    if (damaged)
+        log_error("care", "%s/care is damaged: running the local configuration and duty until the office sends its own again", dir);
+    if (care_boot(care, again, why, sizeof why) != RC_OK)
+        log_error("care", "%s", why);
+    struct config *config = choose_config(care, &local, &is_factory);
+    if (is_factory)
+        config = factory;
+    if (care_safe(care))
+        reduce_to_safe(config);
+    local.running = config;
+    log_set_level(config_log_level(config));
+    int status = run(config, care, &local, again);
+    if (!is_factory)
+        config_free(config);
+    return status == STATUS_AGAIN ? start_again(argv) : status;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {.config = "/etc/schoolward/gateway.conf"};
     static struct conf_problems problems; /* 8 kB */
     struct config *config = NULL;
+    if (argc > 1 && strcmp(argv[1], "enrol") == 0)
+        return enrol_main(argc - 1, argv + 1);
     int status = read_options(argc, argv, &o);
     if (status >= 0)
         return status;
@@ -654,7 +823,7 @@ int main(int argc, char **argv)
     }
     log_set_level(config_log_level(config));
     prepare_process();
-    status = run(config);
+    status = serve(config, &o, argv);
     config_free(config);
     return status;
 }
