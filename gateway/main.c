@@ -23,6 +23,7 @@
 #include "care.h"
 #include "enrol.h"
 #include "gateway.h"
+#include "hash_cards.h"
 #include "keeper.h"
 
 #define SETS_MAX 64
@@ -36,18 +37,20 @@ static const char help[] =
     "  --replay FILE         also play a recording as device 'replay'\n"
     "  --check-config        tell every problem as file:line: key: problem: hint; exit 0 or 78\n"
     "  --print-config        the configuration in effect, with units, ranges and defaults\n"
+    "  --hash-card NUMBER    the keyed hash of a card for a roster: hex digits, or dec: and what is printed on it; - reads lines\n"
     "  --version, --help\n"
     "\n"
     "schoolward-gateway enrol --code CODE [--server wss://...]   get this gateway's own secret from the server\n"
     "\n"
     "Signals: SIGTERM and SIGINT end it in order, SIGHUP reads duty and law again, SIGUSR1 logs figures.\n"
-    "Exit: 0 ended in order, 64 usage, 71 system, 73 cannot create, 74 input/output, 78 configuration.\n";
+    "Exit: 0 ended in order, 64 usage, 65 not a card's number, 71 system, 73 cannot create, 74 input/output, 78 configuration.\n";
 
 struct options {
     const char *config;
     const char *set[SETS_MAX];
     size_t sets;
     bool check, print;
+    const char *card;
 };
 
 struct program {
@@ -686,7 +689,8 @@ static int read_options(int argc, char **argv, struct options *o)
     static const struct option longs[] = {{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
                                           {"replay", required_argument, NULL, 'r'}, {"check-config", no_argument, NULL, 'k'},
                                           {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
-                                          {"help", no_argument, NULL, 'h'},         {0}};
+                                          {"help", no_argument, NULL, 'h'},         {"hash-card", required_argument, NULL, 'a'},
+                                          {0}};
     static char replay[CONFIG_PATH_MAX + 32];
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -708,6 +712,7 @@ static int read_options(int argc, char **argv, struct options *o)
             break;
         case 'k': o->check = true; break;
         case 'p': o->print = true; break;
+        case 'a': o->card = optarg; break;
         case 'v': printf("schoolward-gateway %s\n", SCHOOLWARD_VERSION); return EX_OK;
         case 'h': fputs(help, stdout); return EX_OK;
         default: return usage("unknown option or missing value", argv[optind - 1]);
@@ -810,6 +815,11 @@ int main(int argc, char **argv)
         return EX_OSERR;
     if (rc != RC_OK)
         return tell_problems(&problems);
+    if (o.card != NULL) {
+        status = hash_cards(config, o.card);
+        config_free(config);
+        return status;
+    }
     if (o.print)
         config_print(stdout, config);
     if (o.check) {

@@ -79,20 +79,21 @@ struct cards {
 
 /* --- the key --- */
 
-static size_t take_hex_key(uint8_t *text, size_t n)
+/* Hex digits become bytes. False: it is no such text, then it is a key as it is. */
+static bool from_hex_key(uint8_t *text, size_t *n)
 {
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r' || text[n - 1] == ' '))
-        n--;
-    for (size_t i = 0; i < n; i++)
-        if (strchr("0123456789abcdefABCDEF", text[i]) == NULL || text[i] == '\0')
-            return 0;
-    if (n % 2 != 0)
-        return 0;
-    for (size_t i = 0; i < n / 2; i++) {
+    size_t digits = *n;
+    while (digits > 0 && (text[digits - 1] == '\n' || text[digits - 1] == '\r' || text[digits - 1] == ' '))
+        digits--;
+    for (size_t i = 0; i < digits; i++)
+        if (text[i] == '\0' || strchr("0123456789abcdefABCDEF", text[i]) == NULL)
+            return false;
+    for (size_t i = 0; i < digits / 2; i++) {
         char pair[3] = {(char)text[2 * i], (char)text[2 * i + 1], '\0'};
         text[i] = (uint8_t)strtoul(pair, NULL, 16);
     }
-    return n / 2;
+    *n = digits % 2 == 0 ? digits / 2 : 0;
+    return true;
 }
 
 static enum rc read_key(const char *path, struct key *ret_key, char *why, size_t cap)
@@ -109,18 +110,16 @@ static enum rc read_key(const char *path, struct key *ret_key, char *why, size_t
     ssize_t got = S_ISREG(st.st_mode) && (st.st_mode & 077) == 0 ? read(fd, text, sizeof text) : -1;
     close(fd);
     enum rc rc = RC_INVALID;
-    size_t n = got > 0 ? (size_t)got : 0, from_hex = 0;
-    if (got < 0)
+    size_t n = got > 0 ? (size_t)got : 0;
+    (void)!from_hex_key(text, &n);
+    if (got < 0) {
         snprintf(why, cap, "%s can be read by others: chmod 0600 it: who has the key can find every card's number", path);
-    else if (n >= (size_t)2 * KEY_MIN && (from_hex = take_hex_key(text, n)) >= KEY_MIN && from_hex <= KEY_MAX)
-        rc = RC_OK;
-    else if (from_hex == 0 && n >= KEY_MIN && n <= KEY_MAX)
-        rc = RC_OK;
-    else
+    } else if (n < KEY_MIN || n > KEY_MAX) {
         snprintf(why, cap, "%s has no key of %d to %d bytes: make one with head -c 32 /dev/urandom", path, KEY_MIN, KEY_MAX);
-    if (rc == RC_OK) {
-        ret_key->n = from_hex > 0 ? from_hex : n;
-        memcpy(ret_key->byte, text, ret_key->n);
+    } else {
+        rc = RC_OK;
+        ret_key->n = n;
+        memcpy(ret_key->byte, text, n);
     }
     explicit_bzero(text, sizeof text);
     return rc;
