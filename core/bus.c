@@ -392,7 +392,7 @@ static bool doors_word(const struct bus *b, const struct duty_vehicle *v, struct
     w->persons += v == NULL ? 0 : v->staff_uncounted;
     int64_t in, out;
     bus_doors_count(b, &in, &out);
-    w->margin = in > 0 ? (int32_t)((in * b->drift_pm + 999) / 1000) : 0;
+    w->margin = in > 0 ? (int32_t)((in * b->drift_pm * 5 + 3999) / 4000) : 0; /* a quarter more: one run is not like another */
     int trust = 100 - (2 * b->drift_pm + 5) / 10;
     if (b->drift_pm > 0 && w->confidence_pct > trust)
         w->confidence_pct = (uint8_t)(trust > 1 ? trust : 1);
@@ -444,8 +444,9 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
         if (leads(&word[i], &word[lead]))
             lead = i;
     int64_t least = word[lead].persons, most = least;
-    int32_t margin = word[lead].margin, widest = margin;
-    int wrong = 100; /* per cent that every agreeing source is wrong */
+    int32_t margin = word[lead].source == EVENT_COUNT_DOOR ? word[lead].margin : 0,
+            widest = word[lead].margin; /* a card is never one person too many */
+    int wrong = 100;                    /* per cent that every agreeing source is wrong */
     for (size_t i = 0; i < n; i++) {
         r.current |= (uint8_t)(1U << word[i].source);
         bool same = agrees(&word[lead], &word[i]);
@@ -454,14 +455,13 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
         r.doubtful = r.doubtful || word[i].doubtful || !same;
         if (!same)
             continue;
-        margin = word[i].margin < margin ? word[i].margin : margin;
         widest = word[i].margin > widest ? word[i].margin : widest;
         r.sources++;
         wrong = (wrong * (100 - word[i].confidence_pct) + 50) / 100;
         r.time_ms = word[i].time_ms > r.time_ms ? word[i].time_ms : r.time_ms;
     }
     r.persons = (int32_t)word[lead].persons;
-    r.margin = r.sources > 1 && widest > 0 && margin == 0 ? 1 : margin; /* what a drifting counter supports is not proven to the last person */
+    r.margin = margin == 0 && widest > 0 ? 1 : margin; /* what a drifting counter supports is not proven to the last person */
     r.least = (int32_t)least;
     r.most = (int32_t)most;
     int32_t pupils = r.persons - (v == NULL ? 0 : v->staff);
