@@ -429,6 +429,9 @@ struct bus_persons bus_persons(const struct bus *b, const struct duty_vehicle *v
                               .margin = (b->pupils * cards_margin_pct + 99) / 100,
                               .confidence_pct = (uint8_t)cards_pct,
                               .source = EVENT_COUNT_CARDS};
+        bool partly = w.source == EVENT_COUNT_CARDS && b->pupil_ms == w.time_ms && n > 0 && 100 * w.persons < cards_pct * word[0].persons;
+        if (partly) /* where not every pupil has a card, cards are a list of some, no count of all */
+            continue;
         if (w.time_ms == 0 || w.persons == EVENT_UNKNOWN || w.time_ms < changed_ms - boarding_ms)
             continue;
         if (i == 0 && w.time_ms < b->time_ms - camera_silent_ms)
