@@ -19,7 +19,8 @@ static struct panel fresh(void)
 
 static struct rules_finding finding(enum law_rule rule, enum rules_change change, enum law_severity severity)
 {
-    return (struct rules_finding){.rule = (uint8_t)rule, .change = (uint8_t)change, .severity = (uint8_t)severity, .to = LAW_TO_CAB | LAW_TO_OFF, .value = 39, .limit = 36};
+    return (struct rules_finding){
+        .rule = (uint8_t)rule, .change = (uint8_t)change, .severity = (uint8_t)severity, .to = LAW_TO_CAB | LAW_TO_OFF, .value = 39, .limit = 36};
 }
 
 static void tell(struct panel *p, enum law_rule rule, enum rules_change change, enum law_severity severity, int64_t now)
@@ -39,17 +40,17 @@ static void draw(const struct panel *p, int64_t from, int64_t ms, bool lamp, cha
     out[n] = '\0';
 }
 
-#define SOUNDS(p, from, picture)                                \
-    do {                                                        \
-        char drawn_[512];                                       \
-        draw(p, from, 50 * (int64_t)strlen(picture), false, drawn_); \
-        assert_string_equal(drawn_, picture);                   \
+#define SOUNDS(p, from, picture)                                                                                                                     \
+    do {                                                                                                                                             \
+        char drawn_[512];                                                                                                                            \
+        draw(p, from, 50 * (int64_t)strlen(picture), false, drawn_);                                                                                 \
+        assert_string_equal(drawn_, picture);                                                                                                        \
     } while (0)
-#define LIGHTS(p, from, picture)                                \
-    do {                                                        \
-        char drawn_[512];                                       \
-        draw(p, from, 50 * (int64_t)strlen(picture), true, drawn_); \
-        assert_string_equal(drawn_, picture);                   \
+#define LIGHTS(p, from, picture)                                                                                                                     \
+    do {                                                                                                                                             \
+        char drawn_[512];                                                                                                                            \
+        draw(p, from, 50 * (int64_t)strlen(picture), true, drawn_);                                                                                  \
+        assert_string_equal(drawn_, picture);                                                                                                        \
     } while (0)
 
 static void test_quiet_at_first(void **state)
@@ -83,6 +84,56 @@ static void test_overload_at_the_open_door(void **state)
     LIGHTS(&p, 0, "##########");
     tell(&p, LAW_OVL_1, RULES_CALMED, LAW_INFO, 4000);
     LIGHTS(&p, 4000, "....");
+}
+
+static void test_no_attendant_holds_the_bus_too(void **state)
+{
+    (void)state;
+    struct panel p = fresh();
+    tell(&p, LAW_ATT_1, RULES_WARNED, LAW_INFO, 0);
+    SOUNDS(&p, 0, "######..............");
+    tell(&p, LAW_ATT_1, RULES_OPENED, LAW_HIGH, 1000); /* it left all the same */
+    assert_int_equal(panel_worst(&p), PANEL_HIGH);
+}
+
+static void test_search_then_siren(void **state)
+{
+    (void)state;
+    struct panel p = fresh();
+    tell(&p, LAW_LFT_1, RULES_WARNED, LAW_INFO, 0);
+    SOUNDS(&p, 0, "##..##..##..##..##......................##..##..");
+    LIGHTS(&p, 0, "####....####....");
+    assert_false(panel_now(&p, 10).siren);
+    tell(&p, LAW_OVL_2, RULES_OPENED, LAW_CRITICAL, 500); /* critical, but no siren */
+    assert_false(panel_now(&p, 510).siren);
+    tell(&p, LAW_LFT_1, RULES_OPENED, LAW_CRITICAL, 60000);
+    assert_true(panel_now(&p, 60010).siren);
+    tell(&p, LAW_LFT_1, RULES_CALMED, LAW_INFO, 60020);
+    assert_true(panel_now(&p, 60030).siren);
+    p.opt.siren = false;
+    assert_false(panel_now(&p, 60040).siren);
+    p.opt.siren = true;
+    tell(&p, LAW_LFT_1, RULES_CLOSED, LAW_CRITICAL, 61000);
+    assert_false(panel_now(&p, 61000).siren);
+}
+
+static void test_goes_on_after_a_restart(void **state)
+{
+    (void)state;
+    struct panel p = fresh();
+    struct rules_memory mem = {0};
+    mem.state[RULES_LEFT] = RULES_ACTIVE;
+    mem.episode[RULES_LEFT].to = LAW_TO_CAB;
+    mem.episode[RULES_LEFT].severity = LAW_CRITICAL;
+    mem.state[RULES_TAMPER] = RULES_ACTIVE; /* not for the cab */
+    mem.episode[RULES_TAMPER].severity = LAW_HIGH;
+    mem.warned[RULES_ATTENDANT] = 1;
+    panel_resume(&p, &mem, 5000);
+    assert_true(panel_now(&p, 5000).siren);
+    assert_int_equal(p.slot[RULES_ATTENDANT].level, PANEL_BOARDING);
+    assert_int_equal(p.slot[RULES_TAMPER].level, PANEL_QUIET);
+    panel_reset(&p);
+    assert_false(panel_now(&p, 5000).siren);
 }
 
 static void test_severities(void **state)
@@ -211,6 +262,17 @@ static void test_text(void **state)
     f.limit = 60;
     panel_text(&f, &rule, line, sizeof line);
     assert_string_equal(line, "加重：超速 71.5/60 公里/小时 · Worse: Speeding 71.5/60 km/h");
+    f = finding(LAW_OVL_1, RULES_WARNED, LAW_INFO);
+    rule = (struct law_rule_text){.title_zh = "校车超员", .title_en = "Overload"};
+    panel_text(&f, &rule, line, sizeof line);
+    assert_string_equal(line, "请勿起步：校车超员 39/36 人 · Do not depart: Overload 39/36 persons");
+    rule = (struct law_rule_text){.title_zh = "学生遗留", .title_en = "Pupil left"};
+    f = finding(LAW_LFT_1, RULES_WARNED, LAW_INFO);
+    panel_text(&f, &rule, line, sizeof line);
+    assert_string_equal(line, "请立即巡车：学生遗留 · Search the bus now: Pupil left");
+    rule = (struct law_rule_text){.title_zh = "超速", .title_en = "Speeding"};
+    f = finding(LAW_SPD_1, RULES_RAISED, LAW_HIGH);
+    f.value = 71.46;
     f.limit = (double)NAN;
     panel_text(&f, &rule, line, sizeof line);
     assert_non_null(strstr(line, "71.5/? km/h"));
@@ -222,6 +284,9 @@ int main(void)
         cmocka_unit_test(test_quiet_at_first),
         cmocka_unit_test(test_speed_near_the_limit_is_one_beep),
         cmocka_unit_test(test_overload_at_the_open_door),
+        cmocka_unit_test(test_no_attendant_holds_the_bus_too),
+        cmocka_unit_test(test_search_then_siren),
+        cmocka_unit_test(test_goes_on_after_a_restart),
         cmocka_unit_test(test_severities),
         cmocka_unit_test(test_an_open_finding_is_not_calmed_by_a_warning),
         cmocka_unit_test(test_worst_wins_and_the_other_comes_back),
