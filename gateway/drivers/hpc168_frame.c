@@ -22,7 +22,7 @@ static enum rc take(const struct hpc168_parser *p, struct hpc168_frame *ret_f, e
     if (p->n % 2 != 0 || n < 5)
         return RC_INVALID;
     for (size_t i = 0; i < n; i++)
-        b[i] = (uint8_t)(digit((uint8_t)p->text[2 * i]) << 4 | digit((uint8_t)p->text[2 * i + 1]));
+        b[i] = (uint8_t)((unsigned)digit((uint8_t)p->text[2 * i]) << 4 | (unsigned)digit((uint8_t)p->text[2 * i + 1])); /* hpc168_parse() lets only digits in */
     if (n != 5u + b[3])
         return RC_INVALID;
     for (size_t i = 0; i + 1 < n; i++)

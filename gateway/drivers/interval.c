@@ -18,7 +18,7 @@
 #define BODY_SIZE  16
 #define LATE_MS    120000 /* an interval that ended so long ago waited in the unit */
 #define AHEAD_MS   120000 /* and one that ends so far ahead has a wrong clock */
-#define LENGTH_MS  INT64_C(86400000)
+#define LENGTH_MS  INT64_C(604800000) /* some units tell a whole day at once */
 
 enum { GENERAL_ACK = 0x8001, REGISTERED = 0x8100, HEARTBEAT = 0x0002, REGISTER = 0x0100, AUTHENTICATE = 0x0102, PASSENGERS = 0x1005 };
 enum { ACK_DONE = 0, ACK_WRONG = 2, ACK_UNSUPPORTED = 3 };

@@ -134,9 +134,10 @@ static enum rc text_output(void *state, const struct driver_output *out, char *w
     const char *prefix = out->on && t->opt->urgent_prefix[0] != '\0' ? t->opt->urgent_prefix : t->opt->prefix;
     size_t n = encode(t, prefix, out->text, text, sizeof text - 2);
     if (t->opt->framing == FRAMING_LINE) {
-        memcpy(text + n, "\r\n", 2);
-        memcpy(t->wire, text, n + 2);
-        t->waiting = n + 2;
+        text[n++] = '\r';
+        text[n++] = '\n';
+        memcpy(t->wire, text, n);
+        t->waiting = n;
     } else {
         struct jt808_frame f = {.id = TEXT_MESSAGE, .serial = t->serial++, .n = (uint16_t)(n + 1)};
         f.body[0] = (uint8_t)(FLAG_DISPLAY | FLAG_VOICE | (out->on ? FLAG_URGENT : 0));

@@ -392,6 +392,10 @@ def intervals():
         write('interval-counter', name, what, origin or var + what, options, lines, more)
     case('counts', 'two intervals and their acknowledgements', ['100 > ' + h(a), '150 < ' + h(jt808(0x8001, bytes.fromhex('0001100500'), 0)), '60000 > ' + h(b),
                                                                '60050 < ' + h(jt808(0x8001, bytes.fromhex('0002100500'), 1))], seed)
+    # vectors of two other projects' tests; the recording's clock stands half a minute after their end
+    case('gojt808', 'a day of passengers', ['100 > 7e100500101234567890120001241001000000241002001001000200138d7e'], 'real, github.com/cuteLittleDevil/go-jt808 protocol/model/parse_test.go', more=('wall: 1727799031000',))
+    case('yezhihao-2013', 'more people than a city, in no time', ['100 > 7e10050010123456789012000120070719235920070719235981f54812a07e'], 'real, github.com/yezhihao/jt808-server tests', more=('wall: 1594121069000',))
+    case('yezhihao-2019', 'the same with the header of 2019', ['100 > 7e100540100112345678901234567890ffff20070719235920070719235981f548126a7e'], 'real, github.com/yezhihao/jt808-server tests', more=('wall: 1594121069000',))
     case('2019', 'the header of 2019', ['100 > ' + h(interval(*first, 12, 3, new=True)), '150 < ' + h(jt808(0x8001, bytes.fromhex('0001100500'), 0, new=True))])
     case('register', 'a unit that registers and logs in first', ['100 > ' + h(jt808(0x0100, bytes(30), 7)), '150 < ' + h(jt808(0x8100, b'\0\7\0SW', 0)),
                                                                   '200 > ' + h(jt808(0x0102, b'SW', 8)), '250 < ' + h(jt808(0x8001, bytes.fromhex('0008010200'), 1)), '300 > ' + h(jt808(2, b'', 9)), '400 > ' + h(a)])

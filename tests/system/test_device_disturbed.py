@@ -440,6 +440,9 @@ port = {0}/tty-dsm
             print('%-14s %-9s lost %d' % ('pulled', d.name, lost))
             assert lost <= 1
 
+        with open('/proc/%d/status' % g.program.child.pid, encoding='ascii') as f:
+            rss = int(re.search(r'VmRSS:\s+(\d+) kB', f.read()).group(1))
+        print('rss_mib=%.1f with seven kinds of device' % (rss / 1024))
         text = g.program.text()
         assert g.program.stop() == 0
         for n in range(1, devices[4].n + 1):  # the card's number is in no line of the log and in no file

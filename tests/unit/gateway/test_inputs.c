@@ -2,6 +2,7 @@
 #include "devices_kit.h"
 
 #include "gateway/drivers/level.h"
+#include "gateway/drivers/reading.h"
 
 static void debounce_hold_latch(void **state)
 {
@@ -177,10 +178,76 @@ static void adapter_pulled_and_back(void **state)
     unlink(link);
 }
 
+/* Temperature with sign, scale and a broken sensor; told by the dead band and again after report_s. */
+static void measured_values(void **state)
+{
+    (void)state;
+    struct regmap_reading m = {.what = EVENT_READING_CABIN_C, .width = 16, .is_signed = true, .scale = 0.1, .min = -40, .max = 85, .deadband = 0.5, .report_s = 10};
+    struct reading r = {.told = false};
+    int32_t v = 0;
+    assert_true(reading_step(&r, &m, (uint16_t[]){215}, 0, &v));
+    assert_int_equal(v, 21500);
+    assert_false(reading_step(&r, &m, (uint16_t[]){219}, 1000, &v));
+    assert_true(reading_step(&r, &m, (uint16_t[]){220}, 2000, &v));
+    assert_int_equal(v, 22000);
+    assert_true(reading_step(&r, &m, (uint16_t[]){(uint16_t)-105}, 3000, &v));
+    assert_int_equal(v, -10500);
+    assert_true(reading_step(&r, &m, (uint16_t[]){0x7fff}, 4000, &v)); /* 3276.7 degrees: the wire is open */
+    assert_int_equal(v, EVENT_UNKNOWN);
+    assert_false(reading_step(&r, &m, NULL, 5000, &v)); /* known already */
+    assert_true(reading_step(&r, &m, NULL, 14000, &v)); /* said again */
+    assert_true(reading_step(&r, &m, (uint16_t[]){200}, 15000, &v));
+    assert_int_equal(v, 20000);
+}
+
+/* Pulses of the gearbox: 8,000 a kilometre. Across the roll-over; a register that was reset is no speed. */
+static void wheel_speed(void **state)
+{
+    (void)state;
+    struct regmap_reading m = {.what = EVENT_READING_WHEEL_KMH, .width = 16, .pulses_per_km = 8000, .min = 0, .max = 150, .deadband = 0, .report_s = 1};
+    struct reading r = {.told = false};
+    int32_t v = 0;
+    assert_false(reading_step(&r, &m, (uint16_t[]){65500}, 0, &v));
+    assert_false(reading_step(&r, &m, (uint16_t[]){65520}, 500, &v)); /* too short to tell */
+    assert_true(reading_step(&r, &m, (uint16_t[]){(uint16_t)(65500 + 80)}, 1000, &v)); /* 80 pulses, 10 m, a second */
+    assert_int_equal(v, 36000);
+    assert_true(reading_step(&r, &m, (uint16_t[]){44 + 160}, 3000, &v)); /* 20 m in two seconds */
+    assert_int_equal(v, 36000);
+    assert_true(reading_step(&r, &m, (uint16_t[]){0}, 4000, &v)); /* 65,332 pulses in a second */
+    assert_int_equal(v, EVENT_UNKNOWN);
+    assert_true(reading_step(&r, &m, (uint16_t[]){0}, 5000, &v));
+    assert_int_equal(v, 0);
+    m = (struct regmap_reading){.what = EVENT_READING_WHEEL_KMH, .width = 32, .order = REGMAP_CDAB, .pulses_per_km = 8000, .max = 150, .report_s = 1};
+    r = (struct reading){.told = false};
+    assert_false(reading_step(&r, &m, (uint16_t[]){0xfff0, 0xffff}, 0, &v));
+    assert_true(reading_step(&r, &m, (uint16_t[]){0x0070, 0x0000}, 1600, &v)); /* 128 pulses in 1.6 s */
+    assert_int_equal(v, 36000);
+}
+
+/* A button that must be held: touched it is nothing, held it comes once, and a press that is under way when the program starts counts. */
+static void long_press(void **state)
+{
+    (void)state;
+    struct regmap_input in = {.fitted = true, .debounce_ms = 50, .press_ms = 1000, .latch_s = 5};
+    struct level l = {.known = false};
+    assert_false(level_step(&l, &in, false, 0));
+    assert_false(level_step(&l, &in, true, 100));
+    assert_false(level_step(&l, &in, true, 1099));
+    assert_false(level_step(&l, &in, false, 1150));
+    assert_false(level_step(&l, &in, true, 2000));
+    assert_true(level_step(&l, &in, true, 3000));
+    assert_true(level_step(&l, &in, false, 3100));
+    assert_true(level_step(&l, &in, false, 7900));
+    assert_false(level_step(&l, &in, false, 8100));
+    l = (struct level){.known = false};
+    assert_true(level_step(&l, &in, true, 0));
+}
+
 int main(void)
 {
     kit_devices_folder();
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(measured_values), cmocka_unit_test(wheel_speed), cmocka_unit_test(long_press),
+                                       
         cmocka_unit_test(debounce_hold_latch),         cmocka_unit_test(wrong_maps),
         cmocka_unit_test(levels_and_outputs),          cmocka_unit_test(alarm_beside_a_dead_counter),
         cmocka_unit_test(adapter_pulled_and_back),
