@@ -51,13 +51,16 @@ enum rc uplink_media_take(struct uplink_media *u, int64_t now_ms, struct wire_me
             u->asked = false;
             u->setbacks = 0;
         }
+        u->total = ret_p->bytes;
         if (!u->asked)
             u->next = 0;
         u->n = u->asked ? ret_p->bytes - u->next : 0; /* first the question how much of it is there */
         if (u->n > u->size)
             u->n = u->size;
         rc = media_read(u->media, ret_p, u->next, u->n);
-    } while (rc != RC_OK); /* each turn gives one file up */
+    } while (rc == RC_IO); /* each turn gives one file up */
+    if (rc != RC_OK)
+        return rc;
     u->waiting = true;
     u->sent_ms = now_ms;
     u->not_before_ms = now_ms + (int64_t)u->n * 1000 / u->bytes_per_s;
@@ -94,6 +97,11 @@ void uplink_media_acked(struct uplink_media *u, int64_t now_ms, const struct wir
         log_notice("media", "the server takes no files now (%s): trying again in %d min", a->reason, LATER_MS / 60000);
         return;
     case WIRE_MEDIA_MORE: break;
+    }
+    if (a->next > u->total) {
+        u->asked = false;
+        media_give_up(u->media, u->sha256, "the server wants more than there is");
+        return;
     }
     if (u->asked && a->next != u->next + u->n && ++u->setbacks > SETBACKS_MAX) {
         u->asked = false;

@@ -13,7 +13,7 @@ struct uplink_media {
     uint8_t sha256[WIRE_SHA256]; /* in flight */
     bool asked;                  /* the server said how much of it it has, on this connection */
     bool waiting;                /* for the answer to a piece */
-    uint32_t next, n, size;      /* offset to send; bytes of the piece on its way; bytes of the next one */
+    uint32_t total, next, n, size;      /* size of the file; offset to send; bytes of the piece on its way; bytes of the next one */
     int64_t sent_ms, not_before_ms;
     unsigned setbacks; /* answers that went back in this file */
     uint64_t bytes;    /* sent in all */
