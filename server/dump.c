@@ -1,5 +1,7 @@
 #include "dump.h"
 
+#include "../core/camera_word.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -81,6 +83,8 @@ static void body(struct json *j, const struct event *e)
         json_int(j, "unit", e->camera.unit);
         json_int(j, "phase", e->camera.phase);
         json_int(j, "type", e->camera.type);
+        json_text(j, "alarm_zh", camera_word_of(e->camera.unit, e->camera.type).zh);
+        json_text(j, "alarm_en", camera_word_of(e->camera.unit, e->camera.type).en);
         json_int(j, "alarm_id", e->camera.alarm_id);
         break;
     case EVENT_HEALTH:

@@ -9,7 +9,7 @@ import os, re, sys
 RANKS = [
     (r'core/(rc|field)\.[ch]$', 0),
     (r'core/(event|geo|jdoc)\.[ch]$', 1),
-    (r'core/(duty)\.[ch]$', 2),
+    (r'core/(duty|camera_word)\.[ch]$', 2),
     (r'core/(bus|law)\.[ch]$', 3),
     (r'core/(wire|wire_batch|wire_talk|report|bundle)\.[ch]$', 3),
     (r'core/headcount\.[ch]$', 4),

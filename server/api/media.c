@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../core/camera_word.h"
+
 #define MEDIA_LIST_MAX 200
 #define MEDIA_SPAN_MS  960000 /* a finding's evidence ends within so long after it opened, see api_evidence_span() */
 
@@ -27,6 +29,8 @@ static void list_each(void *arg, const struct footage_item *i)
     json_text(j, "sha256", sha);
     json_int(j, "time_ms", i->time_ms);
     json_text(j, "unit", units[i->unit - EVENT_CAMERA_ADAS]);
+    json_text(j, "unit_zh", camera_word_unit(i->unit).zh);
+    json_text(j, "unit_en", camera_word_unit(i->unit).en);
     json_text(j, "type", types[i->type]);
     json_int(j, "alarm_id", i->alarm_id);
     json_int(j, "bytes", i->bytes);

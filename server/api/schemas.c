@@ -91,9 +91,9 @@ static const struct api_schema table[] = {
             LIST("{\"type\":\"string\",\"enum\":[\"CAB\",\"DIS\",\"SCH\",\"OFF\",\"POL\",\"PAR\"]}") ",\"ack\":" OR_NULL(REF("Acknowledgement")))},
     {"Findings", OBJECT("\"findings\",\"next_cursor\"", "\"findings\":" LIST(REF("Finding")) ",\"next_cursor\":" TEXT0)},
     {"MediaList",
-     OBJECT("\"media\"", "\"media\":" LIST(OBJECT("\"sha256\",\"time_ms\",\"unit\",\"type\",\"alarm_id\",\"bytes\"",
+     OBJECT("\"media\"", "\"media\":" LIST(OBJECT("\"sha256\",\"time_ms\",\"unit\",\"unit_zh\",\"unit_en\",\"type\",\"alarm_id\",\"bytes\"",
                                               "\"sha256\":{\"type\":\"string\",\"pattern\":\"^[0-9a-f]{64}$\"},\"time_ms\":" MS
-                                              ",\"unit\":{\"type\":\"string\",\"enum\":[\"adas\",\"dsm\",\"tpms\",\"bsd\"]}"
+                                              ",\"unit\":{\"type\":\"string\",\"enum\":[\"adas\",\"dsm\",\"tpms\",\"bsd\"]},\"unit_zh\":" TEXT ",\"unit_en\":" TEXT
                                               ",\"type\":{\"type\":\"string\",\"enum\":[\"picture\",\"audio\",\"video\"]},\"alarm_id\":" INT
                                               ",\"bytes\":" INT)))},
     {"ParentLink", OBJECT("\"url\",\"expires_ms\"", "\"url\":" TEXT ",\"expires_ms\":" MS)},

@@ -1,6 +1,7 @@
 /* Cameras: frames with noise, halves and wrong sums, bodies by model, and the driver against a peer on a pty and on TCP. */
 #include "devices_kit.h"
 
+#include "core/camera_word.h"
 #include "gateway/drivers/camera_frame.h"
 
 static const struct regmap_camera standard = {
@@ -263,6 +264,22 @@ static void bodies(void **state)
     assert_int_equal(s.state, EVENT_DEVICE_FAILED); /* no lens */
 }
 
+static void words(void **state)
+{
+    (void)state;
+    assert_string_equal(camera_word_of(EVENT_CAMERA_DSM, 2).zh, "接打电话");
+    assert_string_equal(camera_word_of(EVENT_CAMERA_ADAS, 0x13).en, "somebody in the aisle");
+    assert_string_equal(camera_word_of(EVENT_CAMERA_TPMS, 0x45).en, "tyre pressure low"); /* low, leaking, report: the gravest */
+    assert_string_equal(camera_word_of(EVENT_CAMERA_BSD, 4).zh, "未知报警");
+    assert_string_equal(camera_word_of(EVENT_CAMERA_DSM, 7).en, "unknown alarm"); /* a hole in the table */
+    assert_string_equal(camera_word_of(0, 1).en, "unknown alarm");
+    assert_string_equal(camera_word_unit(EVENT_CAMERA_BSD).zh, "盲区监测");
+    assert_string_equal(camera_word_unit(0).en, "camera");
+    for (unsigned type = 0; type < 256; type++)
+        for (uint8_t unit = EVENT_CAMERA_ADAS; unit <= EVENT_CAMERA_BSD; unit++)
+            assert_true(camera_word_of(unit, (uint8_t)type).zh != NULL && camera_word_of(unit, (uint8_t)type).en != NULL);
+}
+
 /* --- a peer --- */
 
 struct peer {
@@ -477,8 +494,15 @@ int main(void)
     kit_devices_folder();
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums),  cmocka_unit_test(recorded_file), cmocka_unit_test(escapes),       cmocka_unit_test(finds_its_way_back),
-        cmocka_unit_test(times), cmocka_unit_test(bodies),        cmocka_unit_test(peer_on_a_pty), cmocka_unit_test(peer_on_tcp),
+        cmocka_unit_test(sums),
+        cmocka_unit_test(words),
+        cmocka_unit_test(recorded_file),
+        cmocka_unit_test(escapes),
+        cmocka_unit_test(finds_its_way_back),
+        cmocka_unit_test(times),
+        cmocka_unit_test(bodies),
+        cmocka_unit_test(peer_on_a_pty),
+        cmocka_unit_test(peer_on_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
