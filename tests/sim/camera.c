@@ -3,6 +3,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "camera_picture.h"
+
 /*
  * 7E | checksum 1 | sequence 2 | vendor 2 | peripheral 1 | function 1 | data | 7E, big-endian; 7E -> 7D 02 and 7D -> 7D 01 between the two 7E.
  * The checksum is the low byte of the sum of vendor..data.
@@ -15,15 +17,35 @@
 #define FN_RESET   0x30
 #define FN_VEHICLE 0x31
 #define FN_INFO    0x32
+#define FN_GET     0x34
+#define FN_SET     0x35
 #define FN_ALARM   0x36
 #define FN_STATE   0x37
 #define FN_REPORT  0x38
+#define FN_ASK     0x50
+#define FN_MEDIA   0x51
+#define FN_SHOOT   0x52
+#define SNAPSHOT   0x10
 
 void camera_init(struct camera *c, void (*send)(void *arg, const void *buf, size_t n), void *arg)
 {
     memset(c, 0, sizeof *c);
+    c->params[0] = 30; /* km/h */
+    c->params[1] = 6;  /* volume */
     c->send = send;
     c->arg = arg;
+}
+
+static size_t put_u32(uint8_t *out, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        out[i] = (uint8_t)(v >> (24 - 8 * i));
+    return 4;
+}
+
+static uint32_t get_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 static size_t put_escaped(uint8_t *out, size_t at, uint8_t b)
@@ -83,6 +105,51 @@ static void reply_info(struct camera *c, uint16_t seq)
     reply(c, seq, FN_INFO, data, n);
 }
 
+static uint16_t packets(const struct camera *c)
+{
+    return (uint16_t)((c->picture_n + CAMERA_PACKET - 1) / CAMERA_PACKET);
+}
+
+static void send_packet(struct camera *c, int64_t now_ms)
+{
+    uint8_t data[9 + CAMERA_PACKET] = {0}, frame[CAMERA_FRAME_MAX];
+    size_t from = (size_t)c->packet * CAMERA_PACKET, n = c->picture_n - from < CAMERA_PACKET ? c->picture_n - from : CAMERA_PACKET;
+    put_u32(data + 1, c->picture_id); /* data[0] is 0: JPEG */
+    data[5] = (uint8_t)(packets(c) >> 8);
+    data[6] = (uint8_t)packets(c);
+    data[7] = (uint8_t)(c->packet >> 8);
+    data[8] = (uint8_t)c->packet;
+    memcpy(data + 9, c->picture + from, n);
+    c->packet_ms = now_ms;
+    c->send(c->arg, frame, camera_frame(frame, c->packet_seq, CAMERA_UNIT_DSM, FN_MEDIA, data, 9 + n));
+}
+
+static void begin_packet(struct camera *c, uint16_t packet, int64_t now_ms)
+{
+    c->packet = packet;
+    c->packet_seq = c->seq++;
+    c->packet_sends = 1;
+    send_packet(c, now_ms);
+}
+
+static void take_media_answer(struct camera *c, const uint8_t *data, size_t n, int64_t now_ms)
+{
+    uint16_t index = n >= 10 ? (uint16_t)(data[7] << 8 | data[8]) : 0;
+    if (n < 10 || !c->picture_n || index >= packets(c))
+        return;
+    if (data[9] != 0) { /* again, whichever it is */
+        c->serving = true;
+        begin_packet(c, index, now_ms);
+    } else if (c->serving && index == c->packet) {
+        if (index + 1 < packets(c)) {
+            begin_packet(c, (uint16_t)(index + 1), now_ms);
+        } else {
+            c->serving = false;
+            c->served++;
+        }
+    }
+}
+
 static void take_frame(struct camera *c, const uint8_t *f, size_t n, int64_t now_ms)
 {
     uint8_t sum = 0;
@@ -96,12 +163,31 @@ static void take_frame(struct camera *c, const uint8_t *f, size_t n, int64_t now
     uint8_t unit = f[5], fn = f[6];
     if (unit != CAMERA_UNIT_DSM && unit != 0)
         return;
-    const uint8_t state[5] = {2, 0, 0, 0, 0};
+    const uint8_t state[5] = {2, 0, 0, 0, 0}, well[1] = {0};
     switch (fn) {
     case FN_ALIVE:
     case FN_RESET: reply(c, seq, fn, NULL, 0); break;
     case FN_INFO: reply_info(c, seq); break;
     case FN_STATE: reply(c, seq, fn, state, sizeof state); break;
+    case FN_GET: reply(c, seq, fn, c->params, sizeof c->params); break;
+    case FN_SET:
+        for (size_t i = 0; i < sizeof c->params && HEAD + i < n; i++)
+            if (f[HEAD + i] != 0xFF)
+                c->params[i] = f[HEAD + i];
+        reply(c, seq, fn, well, sizeof well);
+        break;
+    case FN_ASK:
+        if (n < HEAD + 5 || !c->picture_n || f[HEAD] != 0 || get_u32(f + HEAD + 1) != c->picture_id)
+            break; /* only the newest is still there */
+        reply(c, seq, fn, NULL, 0);
+        c->serving = true;
+        begin_packet(c, 0, now_ms);
+        break;
+    case FN_MEDIA: take_media_answer(c, f + HEAD, n - HEAD, now_ms); break;
+    case FN_SHOOT:
+        reply(c, seq, fn, well, sizeof well);
+        camera_alarm(c, SNAPSHOT, 0, 0, c->lat_e6, c->lon_e6, now_ms);
+        break;
     case FN_VEHICLE:
         if (n >= HEAD + 26) {
             c->speed_kmh = f[HEAD];
@@ -170,8 +256,22 @@ static void send_active(struct camera *c, uint8_t fn, const uint8_t *data, size_
     c->send(c->arg, c->waiting, c->waiting_n);
 }
 
+static void tick_packet(struct camera *c, int64_t now_ms)
+{
+    if (!c->serving || now_ms - c->packet_ms < RESEND_MS)
+        return;
+    if (c->packet_sends++ < SENDS_MAX) {
+        c->resent++;
+        send_packet(c, now_ms);
+    } else {
+        c->serving = false;
+        c->dropped++;
+    }
+}
+
 void camera_tick(struct camera *c, int64_t now_ms)
 {
+    tick_packet(c, now_ms);
     if (!c->waiting_n || now_ms - c->sent_ms < RESEND_MS)
         return;
     if (c->sends >= SENDS_MAX) {
@@ -185,13 +285,6 @@ void camera_tick(struct camera *c, int64_t now_ms)
     c->send(c->arg, c->waiting, c->waiting_n);
 }
 
-static size_t put_u32(uint8_t *out, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        out[i] = (uint8_t)(v >> (24 - 8 * i));
-    return 4;
-}
-
 static uint8_t bcd(int v)
 {
     return (uint8_t)(v / 10 % 10 << 4 | v % 10);
@@ -200,12 +293,14 @@ static uint8_t bcd(int v)
 void camera_alarm(struct camera *c, uint8_t type, uint8_t phase, uint8_t degree, int32_t lat_e6, int32_t lon_e6, int64_t now_ms)
 {
     /* id 4, flag, type, fatigue, reserved 4, speed, altitude 2, latitude 4, longitude 4, time 6, status 2, media count */
-    uint8_t d[31] = {0};
+    uint8_t d[40] = {0};
     time_t s = (time_t)(now_ms / 1000 + 8 * 3600); /* the protocol's clock is China's */
     struct tm tm;
     gmtime_r(&s, &tm);
     if (phase != 2)
         c->alarm_id++;
+    c->lat_e6 = lat_e6;
+    c->lon_e6 = lon_e6;
     size_t at = put_u32(d, c->alarm_id);
     d[at++] = phase;
     d[at++] = type;
@@ -221,7 +316,14 @@ void camera_alarm(struct camera *c, uint8_t type, uint8_t phase, uint8_t degree,
         d[at++] = bcd(clock[i]);
     d[at++] = 0x04; /* bit 10: positioned */
     d[at++] = 0x01; /* bit 0: ignition on */
-    d[at++] = 0;
+    bool shot = phase != 2 && !c->serving;
+    d[at++] = shot;
+    if (shot) {
+        c->picture_id = c->alarm_id;
+        c->picture_n = camera_picture(c->alarm_id, now_ms, c->picture, sizeof c->picture);
+        d[at++] = 0; /* a picture */
+        at += put_u32(d + at, c->picture_id);
+    }
     send_active(c, FN_ALARM, d, at, now_ms);
 }
 

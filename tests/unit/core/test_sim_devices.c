@@ -12,6 +12,7 @@
 
 /* The simulator is a program, not a library: its two pure files are compiled into this test. */
 #include "tests/sim/camera.c"
+#include "tests/sim/camera_picture.c"
 #include "tests/sim/nmea.c"
 
 static void checksum_of_a_published_sentence(void **state)
@@ -61,7 +62,7 @@ static void epoch_reads_back(void **state)
 }
 
 struct wire {
-    uint8_t buf[4096];
+    uint8_t buf[40000];
     size_t n;
     int frames;
 };
@@ -148,11 +149,46 @@ static void camera_sends_again(void **state)
     assert_int_equal(w.frames, 1);
 }
 
+/* A picture is asked for, comes packet by packet as each is answered, and is the JPEG it was. */
+static void camera_serves_its_picture(void **state)
+{
+    (void)state;
+    static struct camera c;
+    struct wire w = {0};
+    uint8_t out[CAMERA_FRAME_MAX], ask[5] = {0}, head[10] = {0};
+    camera_init(&c, collect, &w);
+    camera_alarm(&c, 2, 1, 0, 51124518, 71439032, 1795395327000LL);
+    assert_int_equal(c.picture_n, CAMERA_PICTURE_MAX);
+    assert_memory_equal(c.picture, "\xff\xd8\xff\xfe", 4);
+    assert_memory_equal(c.picture + c.picture_n - 2, "\xff\xd9", 2);
+    ask[4] = (uint8_t)c.picture_id;
+    camera_input(&c, out, host_frame(out, 9, 0x50, ask, 5), 1000);
+    head[4] = (uint8_t)c.picture_id;
+    for (uint8_t i = 0; i < 12; i++) {
+        assert_true(c.serving);
+        assert_int_equal(c.packet, i);
+        head[6] = 12;
+        head[8] = i;
+        if (i == 5) { /* once more */
+            head[9] = 1;
+            camera_input(&c, out, host_frame(out, c.packet_seq, 0x51, head, 10), 1000);
+            assert_int_equal(c.packet, 5);
+            head[9] = 0;
+        }
+        camera_input(&c, out, host_frame(out, c.packet_seq, 0x51, head, 10), 1000);
+    }
+    assert_false(c.serving);
+    assert_int_equal(c.served, 1);
+    ask[4]++; /* one it does not have */
+    camera_input(&c, out, host_frame(out, 10, 0x50, ask, 5), 1000);
+    assert_false(c.serving);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checksum_of_a_published_sentence),      cmocka_unit_test(epoch_reads_back),   cmocka_unit_test(camera_frames_escape),
-        cmocka_unit_test(camera_answers_with_the_same_sequence), cmocka_unit_test(camera_sends_again),
+        cmocka_unit_test(camera_answers_with_the_same_sequence), cmocka_unit_test(camera_sends_again), cmocka_unit_test(camera_serves_its_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
