@@ -22,7 +22,8 @@ from harness import BIN, Gateway, Place, Program, Server, duty, free_port, gatew
 
 BENCH = os.path.join(os.path.dirname(BIN), 'bench')
 WARM_S, MEASURE_S = 40, 30  # the gateway hands pages back 30 s after its start
-CALLGRIND_FIXES = 200
+CALLGRIND_FIXES = int(os.environ.get('BENCH_FIXES', '60'))
+FIX_HZ = 1
 
 
 def sentence(body):
@@ -277,7 +278,7 @@ def instructions(place, server, fleet_line):
                               place.path('bus-2.log'))
     gateway.program.wait_line('devices', seconds=60)
     wait_for('the gateway to be connected', 60, lambda: 'welcome' in gateway.program.text() or 'connected' in gateway.program.text())
-    feed = Feed(receiver, 5)
+    feed = Feed(receiver, FIX_HZ)
     feed.run(seconds=8)
     control = [shutil.which('callgrind_control')]
     pid = str(gateway.program.child.pid)
@@ -294,6 +295,8 @@ def instructions(place, server, fleet_line):
     fixes = b['events'] - a['events']
     gateway.program.stop(60)
     gpsd.stop()
+    if os.environ.get('BENCH_KEEP'):
+        shutil.copytree(out, os.environ['BENCH_KEEP'], dirs_exist_ok=True)
     raw = place.path('gpsd-lines')
     with open(raw, 'wb') as f:
         f.write(b'\n'.join(lines) + b'\n')
@@ -326,7 +329,8 @@ def main():
             mine = dict(one, vehicles=[{k: v for k, v in bus.items() if k != 'secret_sha256'}])
             place.write(bus['id'] + '-duty.json', json.dumps(mine))
         instructions(place, server, place.path('bus-2-duty.json'))
-        real_time(place, server, place.path('bus-1-duty.json'))
+        if not os.environ.get('BENCH_KEEP'):
+            real_time(place, server, place.path('bus-1-duty.json'))
 
 
 if __name__ == '__main__':
