@@ -94,15 +94,22 @@ static int64_t one_number(sqlite3 *db, const char *sql)
     return v;
 }
 
+static int64_t number_of(sqlite3_stmt *q)
+{
+    int64_t v = sqlite3_step(q) == SQLITE_ROW ? sqlite3_column_int64(q, 0) : -1;
+    sqlite3_reset(q);
+    return v;
+}
+
 int64_t outbox_store_used(struct outbox_store *s)
 {
-    int64_t pages = one_number(s->db, "PRAGMA page_count"), unused = one_number(s->db, "PRAGMA freelist_count");
+    int64_t pages = number_of(s->pages), unused = number_of(s->unused);
     return pages < 0 || unused < 0 ? -1 : (pages - unused) * s->page_bytes;
 }
 
 int64_t outbox_store_free_pages(struct outbox_store *s)
 {
-    return one_number(s->db, "PRAGMA freelist_count");
+    return number_of(s->unused);
 }
 
 #define COLUMNS "first_seq, n, crc, boot, basis, frame"
@@ -117,6 +124,10 @@ static enum rc prepare_all(struct outbox_store *s)
         sqlite3_stmt **stmt;
         const char *sql;
     } all[] = {
+        {&s->begin, "BEGIN IMMEDIATE"},
+        {&s->commit, "COMMIT"},
+        {&s->pages, "PRAGMA page_count"},
+        {&s->unused, "PRAGMA freelist_count"},
         {&s->insert, "INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
         {&s->update, "UPDATE outbox SET n = ?3, crc = ?4, boot = ?5, basis = ?6, frame = ?7 WHERE lane = ?1 AND first_seq = ?2"},
         {&s->state, "INSERT OR REPLACE INTO outbox VALUES (?1, 0, ?2, ?3, NULL, NULL, ?4)"},
@@ -243,7 +254,8 @@ static void begin_unsure(struct outbox_store *s)
 
 static void finalize_all(struct outbox_store *s)
 {
-    sqlite3_stmt **all[] = {&s->insert, &s->update, &s->state, &s->range, &s->del, &s->oldest, &s->overlap, &s->below};
+    sqlite3_stmt **all[] = {&s->insert, &s->update, &s->state, &s->range, &s->del, &s->oldest, &s->overlap, &s->below,
+                            &s->begin,  &s->commit, &s->pages, &s->unused};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         sqlite3_finalize(*all[i]);
         *all[i] = NULL;
@@ -516,7 +528,7 @@ enum rc outbox_store_begin(struct outbox_store *s)
     }
     memset(s->gap, 0, sizeof s->gap);
     memcpy(s->next_seq, s->settled_next, sizeof s->next_seq);
-    return db_exec(s->db, "BEGIN IMMEDIATE");
+    return db_run(s->begin);
 }
 
 void outbox_store_rollback(struct outbox_store *s)
@@ -599,7 +611,7 @@ enum rc outbox_store_commit(struct outbox_store *s)
         if (s->dirty[i])
             rc = write_state(s, (enum event_lane)i);
     if (rc == RC_OK)
-        rc = db_exec(s->db, "COMMIT");
+        rc = db_run(s->commit);
     if (rc == RC_OK) {
         memcpy(s->settled_next, s->next_seq, sizeof s->next_seq);
         memset(s->dirty, 0, sizeof s->dirty);

@@ -37,6 +37,7 @@ struct outbox_store {
     sqlite3 *db; /* NULL: not open */
     char path[OUTBOX_STORE_PATH_MAX + 1];
     sqlite3_stmt *insert, *update, *state, *range, *del, *oldest, *overlap, *below;
+    sqlite3_stmt *begin, *commit, *pages, *unused; /* each group needs them: to take SQL apart costs as much as to carry it out */
     uint64_t next_seq[EVENT_LANES];     /* of the open transaction, or as committed */
     uint64_t settled_next[EVENT_LANES]; /* as committed */
     uint64_t floor[EVENT_LANES];        /* in PATH.floor */
