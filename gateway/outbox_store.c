@@ -427,7 +427,7 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
     *s = kept;
     note[0] = '\0';
     if (strlen(path) > OUTBOX_STORE_PATH_MAX) {
-        snprintf(why, cap, "%s: longer than %d characters: choose a shorter state_dir", path, OUTBOX_STORE_PATH_MAX);
+        snprintf(why, cap, "%.100s...: longer than %d characters: choose a shorter state_dir", path, OUTBOX_STORE_PATH_MAX);
         return RC_INVALID;
     }
     snprintf(s->path, sizeof s->path, "%s", path);
