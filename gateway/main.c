@@ -21,10 +21,13 @@
 
 #include "../core/base/clock.h"
 #include "care.h"
+#include "cli.h"
 #include "enrol.h"
 #include "gateway.h"
 #include "hash_cards.h"
 #include "keeper.h"
+#include "status.h"
+#include "status_json.h"
 
 #define SETS_MAX 64
 #define AGAIN "SCHOOLWARD_AGAIN" /* in the environment: the program started itself anew */
@@ -41,6 +44,10 @@ static const char help[] =
     "  --version, --help\n"
     "\n"
     "schoolward-gateway enrol --code CODE [--server wss://...]   get this gateway's own secret from the server\n"
+    "schoolward-gateway status [--json]              what the running gateway says of itself\n"
+    "schoolward-gateway doctor [--json] [--wait S]   checks lines, rights, GNSS, clock, disk and server, and says what to do; exit 0, 1 warnings, 2 faults\n"
+    "schoolward-gateway record DEVICE [--seconds N] [--out FILE]   what a device says on its line, for the tests\n"
+    "    these three also take --config, --set and --lang zh|en\n"
     "\n"
     "Signals: SIGTERM and SIGINT end it in order, SIGHUP reads duty and law again, SIGUSR1 logs figures.\n"
     "Exit: 0 ended in order, 64 usage, 65 not a card's number, 71 system, 73 cannot create, 74 input/output, 78 configuration.\n";
@@ -69,6 +76,7 @@ struct program {
     struct uplink *uplink;
     struct media *media; /* NULL: no pictures are kept */
     struct driver_store store;
+    struct status *status; /* NULL: could not be opened */
     struct device *device[CONFIG_DEVICES_MAX];
     size_t devices, devices_stopping;
     int own_closing;
@@ -180,15 +188,20 @@ static void on_result(void *arg, const struct wire_order_result *r)
         uplink_result(p->uplink, r);
 }
 
-static void on_report(void *arg, struct report *ret_r)
+static struct selfreport_sources report_sources(struct program *p)
 {
-    struct program *p = arg;
     struct selfreport_sources s = {.gateway = p->gateway,
                                    .outbox = p->outbox,
                                    .uplink = p->uplink,
                                    .state_dir = p->config->gateway.state_dir,
                                    .start_mono_ms = p->start_mono_ms};
     keeper_report(p->keeper, &s);
+    return s;
+}
+
+static void on_report(void *arg, struct report *ret_r)
+{
+    struct selfreport_sources s = report_sources(arg);
     selfreport_collect(&s, ret_r);
 }
 
@@ -239,6 +252,13 @@ static void on_restart(void *arg)
     log_notice("main", "starting anew");
     p->restart = true;
     end(p);
+}
+
+static char *on_status(void *arg)
+{
+    struct program *p = arg;
+    struct selfreport_sources s = report_sources(p);
+    return status_json(&s, p->config->gateway.id);
 }
 
 static void log_figures(const struct program *p)
@@ -355,6 +375,8 @@ static void end(struct program *p) /* 8. devices first: nothing new comes in */
     if (!p->restart)
         notify("STOPPING=1");
     log_figures(p);
+    if (p->status != NULL)
+        status_stop(p->status, NULL, NULL);
     gateway_detach_all(p->gateway);
     p->devices_stopping = p->devices;
     if (p->devices == 0)
@@ -576,6 +598,15 @@ static int start_devices(struct program *p)
     return EX_OK;
 }
 
+static int start_status(struct program *p)
+{
+    char why[256] = "out of memory";
+    struct status_setup s = {.state_dir = p->config->gateway.state_dir, .config = p->config, .json = on_status, .arg = p};
+    if (status_start(&p->loop, &s, &p->status, why, sizeof why) != RC_OK)
+        log_warning("status", "%s", why);
+    return EX_OK;
+}
+
 static void prepare_process(void)
 {
     struct rlimit files = {256, 256}, cores = {0, 0};
@@ -601,8 +632,8 @@ static int run(struct config *config, struct care *care, const struct care_local
     p->local = local;
     p->again = again;
     p->start_mono_ms = clock_mono_ms();
-    int (*const start[])(struct program *) = {start_own,    start_gateway, start_outbox, start_orders,
-                                              start_keeper, start_media,   start_uplink, start_devices};
+    int (*const start[])(struct program *) = {start_own,   start_gateway, start_outbox,  start_orders, start_keeper,
+                                              start_media, start_uplink,  start_devices, start_status};
     int status = EX_OK;
     for (size_t i = 0; i < sizeof start / sizeof start[0] && status == EX_OK; i++)
         status = start[i](p);
@@ -807,6 +838,8 @@ int main(int argc, char **argv)
     struct config *config = NULL;
     if (argc > 1 && strcmp(argv[1], "enrol") == 0)
         return enrol_main(argc - 1, argv + 1);
+    if (argc > 1 && cli_knows(argv[1]))
+        return cli_main(argc - 1, argv + 1);
     int status = read_options(argc, argv, &o);
     if (status >= 0)
         return status;

@@ -11,6 +11,7 @@
 #include <sys/select.h>
 
 #include "../core/base/clock.h"
+#include "tap.h"
 
 #define CONNECT_MS     5000
 #define BYTE_MS        100 /* longest gap inside an answer: USB adapters hand bytes over every 16 ms */
@@ -316,8 +317,15 @@ enum rc modbus_bus_read_registers(struct modbus_bus_slave *s, int function, int 
     if ((function != 3 && function != 4) || n < 1 || n > MODBUS_MAX_READ_REGISTERS)
         return RC_INVALID;
     enum rc rc = request(s, &(struct ask){.function = function, .addr = addr, .n = n, .words = got}, why, cap);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         memcpy(ret, got, (size_t)n * sizeof *ret);
+        uint8_t raw[2 * MODBUS_MAX_READ_REGISTERS];
+        for (int i = 0; i < n; i++) {
+            raw[2 * i] = (uint8_t)(got[i] >> 8);
+            raw[2 * i + 1] = (uint8_t)got[i];
+        }
+        tap_put(s->setup.port.path, TAP_WORDS, s->setup.slave, (unsigned)addr, raw, 2 * (size_t)n);
+    }
     return rc;
 }
 
@@ -327,8 +335,10 @@ enum rc modbus_bus_read_bits(struct modbus_bus_slave *s, int function, int addr,
     if ((function != 1 && function != 2) || n < 1 || n > MODBUS_MAX_READ_BITS)
         return RC_INVALID;
     enum rc rc = request(s, &(struct ask){.function = function, .addr = addr, .n = n, .bits = got}, why, cap);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         memcpy(ret, got, (size_t)n);
+        tap_put(s->setup.port.path, TAP_BITS, s->setup.slave, (unsigned)addr, got, (size_t)n);
+    }
     return rc;
 }
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "../core/base/clock.h"
+#include "tap.h"
 
 #define CONNECT_MS 5000 /* a TCP connection that is not there by then is given up; the kernel itself would try for two minutes */
 
@@ -26,6 +27,7 @@ const char *const port_parity_words[] = {"none", "even", "odd", NULL};
 
 struct port {
     enum port_kind kind;
+    char line[PORT_PATH_MAX + 1]; /* for a tap */
     int fd;     /* carries the bytes, -1 none */
     int listen; /* PORT_TCP_LISTEN */
     int epoll;  /* PORT_TCP_LISTEN: one descriptor for "a caller or bytes" */
@@ -354,6 +356,7 @@ enum rc port_open(const struct port_setup *s, struct port **ret_p, char *why, si
     if (p == NULL)
         return RC_NO_MEMORY;
     p->fd = p->listen = p->epoll = -1;
+    snprintf(p->line, sizeof p->line, "%s", s->path);
     if (cap > 0)
         why[0] = '\0';
     enum rc rc;
@@ -433,6 +436,7 @@ enum rc port_read(struct port *p, void *buf, size_t cap, size_t *ret_n)
     }
     if (n > 0) {
         *ret_n = (size_t)n;
+        tap_put(p->line, TAP_RECEIVED, 0, 0, buf, (size_t)n);
         return RC_OK;
     }
     if (n < 0 && errno == EAGAIN)
@@ -466,6 +470,8 @@ enum rc port_write(struct port *p, const void *buf, size_t n)
             return errno == EIO || errno == EPIPE || errno == ECONNRESET ? RC_END : RC_IO;
         }
     }
+    if (done > 0)
+        tap_put(p->line, TAP_SENT, 0, 0, buf, done);
     if (done == n)
         return RC_OK;
     /* Half a message on the line: the peer's framing finds its way back, as it must after noise. */

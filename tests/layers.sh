@@ -19,6 +19,7 @@ RANKS = [
     (r'core/base/.*\.[ch]$', 7),
     # gateway
     (r'gateway/driver\.h$', 10),
+    (r'gateway/tap\.[ch]$', 10),
     (r'gateway/(port|modbus_bus)\.[ch]$', 11),
     (r'gateway/drivers/.*\.[ch]$', 12),
     (r'gateway/device\.[ch]$', 13),

@@ -12,6 +12,7 @@
 
 #include "../driver.h"
 #include "../port.h"
+#include "../tap.h"
 #include "fixpick.h"
 
 #define HOST_MAX   63
@@ -50,7 +51,7 @@ struct gpsd {
     int satellites;
     int64_t sky_mono_ms;
     unsigned bad; /* unreadable lines in a row */
-    char line[LINE_CAP];
+    char line[LINE_CAP], tap_line[HOST_MAX + 16];
 };
 
 #define SKY_MAX_MS 10000 /* an older sky view says nothing about this fix */
@@ -146,6 +147,8 @@ static enum rc gpsd_input(void *state, char *why, size_t cap)
         int n = gps_read(&s->g, s->line, (int)sizeof s->line);
         if (n == 0)
             break;
+        if (s->line[0] != '\0')
+            tap_put(s->tap_line, TAP_TEXT, 0, 0, s->line, strcspn(s->line, "\r\n"));
         if (n > 0 && !is_whole(s->line)) {
             driver_count(s->ctx, "bad_lines", 1);
             continue;
@@ -231,6 +234,7 @@ static enum rc gpsd_open(struct driver_ctx *ctx, const void *options, void **ret
         return RC_NO_MEMORY;
     s->ctx = ctx;
     s->opt = o;
+    tap_gpsd_line(o->host, o->port, s->tap_line, sizeof s->tap_line);
     s->hdop = (double)NAN;
     s->setup = (struct fixpick_setup){.repair = o->trust_time == TRUST_REPAIR, .settle_ms = o->settle_ms, .patience_ms = o->patience_ms};
     char port[8];

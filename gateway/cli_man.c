@@ -1,0 +1,6 @@
+#include "cli.h"
+void cli_man(FILE *out, bool zh)
+{
+    (void)out;
+    (void)zh;
+}
