@@ -170,6 +170,19 @@ static void line(const char *label, const char *format, ...)
     putchar('\n');
 }
 
+/* A long line at blanks, behind the labels. */
+static void wrapped(const char *text)
+{
+    while (*text != '\0') {
+        size_t n = strlen(text), keep = n;
+        if (n > 80 - LABEL)
+            for (keep = 80 - LABEL; keep > 20 && text[keep] != ' ';)
+                keep--;
+        line("", "%.*s", (int)keep, text);
+        text += keep + (text[keep] == ' ');
+    }
+}
+
 static void right(const char *text, int width)
 {
     printf("%*s%s", width > cli_width(text) ? width - cli_width(text) : 0, "", text);
@@ -303,7 +316,7 @@ static void server(const struct page *p)
         line("", p->zh ? "第 %lld 次尝试失败，%s后再试" : "try %lld failed, the next one in %s", whole_of(u, "tries"),
              span(p, whole_of(u, "next_ms") / 1000));
     if (*text_of(u, "trouble") != '\0')
-        line("", "%.66s", text_of(u, "trouble"));
+        wrapped(text_of(u, "trouble"));
 }
 
 static void devices(const struct page *p)

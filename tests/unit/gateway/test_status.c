@@ -27,8 +27,22 @@ static void questions(void **state)
     assert_int_equal(question("record counter-front 3600", device, &seconds), RC_OK);
     assert_string_equal(device, "counter-front");
     assert_int_equal(seconds, 3600);
-    static const char *const wrong[] = {"", "Status", "status ", " status", "record", "record a", "record a 0", "record a 3601", "record a -1", "record a 1 ", "record a 1x",
-                                        "record a/b 1", "record abcdefghijklmnop 1", "record A 1", "record a 99999", "record a 1\r"};
+    static const char *const wrong[] = {"",
+                                        "Status",
+                                        "status ",
+                                        " status",
+                                        "record",
+                                        "record a",
+                                        "record a 0",
+                                        "record a 3601",
+                                        "record a -1",
+                                        "record a 1 ",
+                                        "record a 1x",
+                                        "record a/b 1",
+                                        "record abcdefghijklmnop 1",
+                                        "record A 1",
+                                        "record a 99999",
+                                        "record a 1\r"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         strcpy(device, "kept");
         seconds = 7;
