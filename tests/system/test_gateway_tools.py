@@ -54,23 +54,23 @@ def test_status(place):
     config = conf(place, 'bus-1', port, recording(place, 'ride', 60, urgent_every=10))
     g = start(place, 'bus-1', config)
     wait_for('the records', 15, lambda: len(server.records) >= 60)
-    status = wait_for('everything acknowledged', 10, lambda: (lambda s: s if s['report']['waiting_bulk'] == 0 else None)(json.loads(run('--config', config, 'status', '--json')[1])))
+    status = wait_for('everything acknowledged', 10, lambda: (lambda s: s if s['report']['waiting_bulk'] == 0 else None)(json.loads(run('status', '--config', config, '--json')[1])))
     assert status['gateway'] == 'bus-1' and status['uplink']['state'] == 'welcomed' and status['report']['connected'] is True, status
     device = status['report']['devices'][0]
     assert (device['name'], device['kind'], device['state']) == ('replay', 'replay', 'ok') and device['events'] == 66, device
     assert status['gnss']['satellites'] == 9 and abs(status['gnss']['lat'] - 24.00531) < 1e-4, status['gnss']
     assert status['outbox']['stored'] == status['outbox']['acked'] > 60
     for lang, words in (('en', ('welcomed', 'satellites', 'DEVICE', 'replay')), ('zh', ('已连接', '颗星', '设备', '回放'))):
-        code, out, err = run('--config', config, 'status', '--lang', lang)
+        code, out, err = run('status', '--config', config, '--lang', lang)
         assert code == 0 and not err and all(w in out for w in words), out
         assert max(width(line) for line in out.splitlines()) <= 80, out
-    assert '已连接' in run('--config', config, 'status', env={'LC_ALL': 'zh_CN.UTF-8'})[1]
+    assert '已连接' in run('status', '--config', config, env={'LC_ALL': 'zh_CN.UTF-8'})[1]
     assert SECRET not in out
     server.stop()
-    away = wait_for('the gateway to notice', 15, lambda: (lambda s: s if s['report']['connected'] is False else None)(json.loads(run('--config', config, 'status', '--json')[1])))
+    away = wait_for('the gateway to notice', 15, lambda: (lambda s: s if s['report']['connected'] is False else None)(json.loads(run('status', '--config', config, '--json')[1])))
     assert away['uplink']['state'] != 'welcomed', away['uplink']
     end(g)
-    code, out, err = run('--config', config, 'status')
+    code, out, err = run('status', '--config', config)
     assert (code, out) == (69, '') and 'no gateway is running' in err, (code, out, err)
 
 
@@ -99,7 +99,7 @@ def test_socket_is_guarded(place):
     g.program.kill()
     assert os.path.exists(path)
     g = start(place, 'bus-1', config)
-    wait_for('an answer after a kill', 10, lambda: run('--config', config, 'status', '--json')[0] == 0)
+    wait_for('an answer after a kill', 10, lambda: run('status', '--config', config, '--json')[0] == 0)
     end(g)
     assert not os.path.exists(path)
 
@@ -161,16 +161,16 @@ def test_record_gpsd_through_the_gateway(place):
     gpsd.start()
     config = place.write('g.conf', '[gateway]\nid = bus-1\nstate_dir = %s\nduty_file =\n[device gnss]\ndriver = gpsd\nport = %d\ntrust_time = receiver\n' % (place.path('state'), gpsd.port))
     p = Program([PROGRAM, '--config', config], place.path('log'), env=ENV)
-    wait_for('a fix', 15, lambda: p.alive() and json.loads(run('--config', config, 'status', '--json')[1] or '{"gnss":{"mode":0}}')['gnss']['mode'] == 3)
+    wait_for('a fix', 15, lambda: p.alive() and json.loads(run('status', '--config', config, '--json')[1] or '{"gnss":{"mode":0}}')['gnss']['mode'] == 3)
     out = place.path('made.in')
-    first = subprocess.Popen([PROGRAM, '--config', config, 'record', 'gnss', '--seconds', '3', '--out', out], env=ENV)
+    first = subprocess.Popen([PROGRAM, 'record', 'gnss', '--config', config, '--seconds', '3', '--out', out], env=ENV)
     wait_for('the recording to run', 10, lambda: 'records device gnss' in p.text())
-    code, _, err = run('--config', config, 'record', 'gnss', '--seconds', '1')
+    code, _, err = run('record', 'gnss', '--config', config, '--seconds', '1')
     assert code == 69 and 'a recording runs already' in err, (code, err)
     assert first.wait(20) == 0
     text = open(out, encoding='utf-8').read()
     assert text.count('"class":"TPV"') >= 8 and '# driver: gpsd' in text and '# end: 3' in text, text
-    assert run('--config', config, 'record', 'gnss', '--seconds', '1', '--out', out)[0] == 73, 'a file that is there is not overwritten'
+    assert run('record', 'gnss', '--config', config, '--seconds', '1', '--out', out)[0] == 73, 'a file that is there is not overwritten'
     played = play(place, 'gpsd', out)
     assert played.count('fix ') >= 7, played
     assert p.stop() == 0
@@ -190,9 +190,9 @@ def test_record_counter_through_the_gateway(place):
     config = place.write('g.conf', '[gateway]\nid = bus-1\nstate_dir = %s\nduty_file =\n[device door]\ndriver = counter\nport = %s\nslave = 5\nmap = generic-counter\npoll_ms = 200\n'
                          % (place.path('state'), link))
     p = Program([PROGRAM, '--config', config], place.path('log'), env=ENV)
-    wait_for('a count', 15, lambda: '"state":"ok"' in run('--config', config, 'status', '--json')[1])
+    wait_for('a count', 15, lambda: '"state":"ok"' in run('status', '--config', config, '--json')[1])
     out = place.path('made.in')
-    recorder = subprocess.Popen([PROGRAM, '--config', config, 'record', 'door', '--seconds', '3', '--out', out], env=ENV)
+    recorder = subprocess.Popen([PROGRAM, 'record', 'door', '--config', config, '--seconds', '3', '--out', out], env=ENV)
     wait_for('the recording to run', 10, lambda: 'records device door' in p.text())
     time.sleep(1)
     memory[1] += 2
@@ -241,7 +241,7 @@ def test_record_camera_without_a_gateway(place):
     tty.setraw(slave)
     config = place.write('g.conf', '[gateway]\nid = bus-1\nstate_dir = %s\nduty_file =\n[device dsm]\ndriver = camera\nport = %s\nunit = 0x65\n' % (place.path('state'), os.ttyname(slave)))
     out = place.path('made.in')
-    recorder = subprocess.Popen([PROGRAM, '--config', config, 'record', 'dsm', '--seconds', '3', '--out', out], env=ENV)
+    recorder = subprocess.Popen([PROGRAM, 'record', 'dsm', '--config', config, '--seconds', '3', '--out', out], env=ENV)
     asked = os.read(master, 100)  # the driver is there and asks who we are
     assert asked[0] == 0x7e
     os.write(master, bytes.fromhex('7ee500011234653802000000007e'))
@@ -251,7 +251,7 @@ def test_record_camera_without_a_gateway(place):
     assert re.search(r'^\d+ > .*36000012670101', text, re.M) and re.search(r'^# \d+ < 7e', text, re.M) and '# options: ' in text, text
     assert os.ttyname(slave) not in text
     assert 'camera dsm' in play(place, 'camera', out)
-    code, _, err = run('--config', config, 'record', 'nobody')
+    code, _, err = run('record', 'nobody', '--config', config)
     assert code == 64 and 'dsm' in err
 
 
