@@ -36,6 +36,7 @@ struct status {
     uv_pipe_t listener;
     char path[STATUS_PATH_MAX + 1];
     struct caller *caller[CALLERS];
+    size_t leaving; /* hung up on, not yet closed */
     bool stopping, closed;
     void (*on_stopped)(void *arg);
     void *stopped_arg;
@@ -81,11 +82,8 @@ enum rc status_question(const char *line, size_t n, char ret_device[EVENT_NAME_M
 
 static void maybe_stopped(struct status *s)
 {
-    if (!s->stopping || !s->closed)
+    if (!s->stopping || !s->closed || s->leaving > 0)
         return;
-    for (size_t i = 0; i < CALLERS; i++)
-        if (s->caller[i] != NULL)
-            return;
     void (*on_stopped)(void *) = s->on_stopped;
     void *arg = s->stopped_arg;
     free(s);
@@ -99,10 +97,8 @@ static void caller_closed(uv_handle_t *h)
     struct status *s = c->s;
     if (--c->handles > 0)
         return;
-    for (size_t i = 0; i < CALLERS; i++)
-        if (s->caller[i] == c)
-            s->caller[i] = NULL;
     free(c);
+    s->leaving--;
     maybe_stopped(s);
 }
 
@@ -111,6 +107,10 @@ static void hang_up(struct caller *c)
     if (c->closing)
         return;
     c->closing = true;
+    c->s->leaving++;
+    for (size_t i = 0; i < CALLERS; i++) /* its place is free at once: who saw it end may call before its handles are closed */
+        if (c->s->caller[i] == c)
+            c->s->caller[i] = NULL;
     if (c->recorder != NULL) {
         tap_stop();
         free(c->recorder);
