@@ -272,7 +272,9 @@ bool bus_doors_count(const struct bus *b, int64_t *ret_boarded, int64_t *ret_ali
 static void keep_base(struct bus *b, int door, const struct event_count *c)
 {
     int32_t in = b->door[door].boarded - b->door[door].base_boarded, out = b->door[door].alighted - b->door[door].base_alighted;
-    if ((b->door[door].base_boarded > 0 && c->boarded < b->door[door].base_boarded) ||
+    bool forgot = b->door[door].booted && (c->boarded < b->door[door].boarded || c->alighted < b->door[door].alighted);
+    b->door[door].booted = 0;
+    if (forgot || (b->door[door].base_boarded > 0 && c->boarded < b->door[door].base_boarded) ||
         (b->door[door].base_alighted > 0 && c->alighted < b->door[door].base_alighted)) {
         b->door[door].base_boarded = c->boarded - in;
         b->door[door].base_alighted = c->alighted - out;
@@ -330,7 +332,10 @@ static void apply_other(struct bus *b, const struct event *e)
         apply_card(b, e);
     else if (e->kind == EVENT_TALLY && (e->tally.flags & EVENT_TALLY_ZEROED) != 0 && e->time_ms >= b->run_ms)
         set_empty(b, e->time_ms);
-    else if (e->kind == EVENT_READING && e->reading.what == EVENT_READING_CABIN_C && e->time_ms >= b->cabin_ms) {
+    else if (e->kind == EVENT_ACTION && e->action.what == EVENT_ACTION_BOOT) {
+        for (int i = 0; i < BUS_DOORS; i++)
+            b->door[i].booted = b->door[i].time_ms < e->time_ms;
+    } else if (e->kind == EVENT_READING && e->reading.what == EVENT_READING_CABIN_C && e->time_ms >= b->cabin_ms) {
         b->cabin_mc = e->reading.value;
         b->cabin_ms = e->time_ms;
     } else if (e->kind == EVENT_GNSS && e->gnss.fault == EVENT_GNSS_ANTENNA) {

@@ -45,6 +45,7 @@ struct bus {
         int64_t time_ms;                     /* 0 = this door never reported */
         int64_t changed_ms;                  /* when the totals last changed */
         uint8_t confidence_pct, flags;
+        uint8_t booted; /* 1 = the gateway started since: its counter may have forgotten its totals */
     } door[BUS_DOORS];
     struct {
         int32_t aboard;  /* EVENT_UNKNOWN: it said that it cannot tell */
@@ -135,8 +136,8 @@ struct bus_speed {
 };
 #define BUS_WHEEL_MS 3000 /* a wheel speed holds so long */
 /*
- * The speed at the newest fix: by the wheels where a sensor spoke within BUS_WHEEL_MS of it, because a GNSS receiver may be 2 m/s off (JT/T 794); else
- * over ground. None while both are apart for long, see EVENT_GNSS_SPEED: one of them is wrong, nobody knows which.
+ * The speed at the newest fix: by the wheels where a sensor spoke within BUS_WHEEL_MS of it, because a GNSS receiver may be 2 m/s off (JT/T 794);
+ * else over ground. None while both are apart for long, see EVENT_GNSS_SPEED: one of them is wrong, nobody knows which.
  */
 struct bus_speed bus_speed(const struct bus *b);
 

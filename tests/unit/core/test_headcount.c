@@ -120,6 +120,19 @@ static void test_counter_restarts(void **state)
     ride_stop(r, 2, 1);
     assert_int_equal(bus_persons(&r->s->bus, r->s->v).persons, 18);
     ride_free(r);
+    for (int forgets = 0; forgets < 2; forgets++) { /* before the count was ever set to empty only the start of the gateway tells */
+        r = ride_new(RIDE_VEHICLE);
+        ride_inputs(r);
+        ride_stop(r, 21, 0);
+        ride_event(r, &(struct event){.time_ms = r->s->now_ms + 1, .kind = EVENT_ACTION, .action = {.what = EVENT_ACTION_BOOT, .value = 1}});
+        if (forgets)
+            r->boarded = r->alighted = 0;
+        ride_doors(r, 1, 0);
+        assert_int_equal(bus_persons(&r->s->bus, r->s->v).persons, forgets ? 22 : 23); /* the one who passed meanwhile nobody saw */
+        ride_doors(r, 1, 3);
+        assert_int_equal(bus_persons(&r->s->bus, r->s->v).persons, forgets ? 20 : 21);
+        ride_free(r);
+    }
 }
 
 /* Without buttons: ten minutes with nobody counted; with a confirm button only: that. */
