@@ -24,7 +24,7 @@
 
 const char *const duty_road_words[] = {"unknown",       "expressway",     "urban_expressway", "city_no_line", "rural_no_line",
                                        "city_one_lane", "rural_one_lane", "city_multi",       "rural_multi",  NULL}; /* by enum duty_road */
-const char *const duty_hazard_words[] = {"sharp_bend", "steep", "narrow_road", "narrow_bridge", "rail_crossing", "cliff", "water", NULL}; /* by bit */
+const char *const duty_hazard_words[] = {"sharp_bend", "steep", "narrow_road", "narrow_bridge", "rail_crossing", "cliff", "water", "tunnel", NULL}; /* by bit */
 static const char *const size_words[] = {"large", "medium", "small", NULL};               /* enum duty_size less 1 */
 static const char *const card_words[] = {"pupil", "attendant", "driver", "patrol", NULL}; /* enum event_card_kind less 1 */
 static const char *const reason_words[] = {"traffic_control", "works", "disaster", "weather", "accident", NULL};

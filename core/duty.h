@@ -43,6 +43,7 @@ enum duty_hazard {
     DUTY_HAZARD_RAIL_CROSSING = 1 << 4,
     DUTY_HAZARD_CLIFF = 1 << 5, /* 临崖 */
     DUTY_HAZARD_WATER = 1 << 6, /* 临水 */
+    DUTY_HAZARD_TUNNEL = 1 << 7, /* 隧道: no satellites are expected here */
 };
 
 /* The words of the JSON formats, NULL-terminated: by enum duty_road; by bit of enum duty_hazard; by enum duty_weather less 1. */

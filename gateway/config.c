@@ -197,6 +197,7 @@ static enum rc build(struct conf *doc, bool files, struct config **ret_c, struct
     conf_apply(doc, conf_find_section(doc, "care", ""), care_fields, N(care_fields), &c->care, problems);
     conf_apply(doc, conf_find_section(doc, "media", ""), media_fields, N(media_fields), &c->media, problems);
     conf_apply(doc, conf_find_section(doc, "panel", ""), panel_fields, panel_fields_n, &c->panel, problems);
+    conf_apply(doc, conf_find_section(doc, "gnss", ""), fixgate_fields, fixgate_fields_n, &c->gnss, problems);
     enum rc rc = RC_OK;
     for (size_t i = 0; i < conf_sections(doc) && rc == RC_OK; i++) {
         const char *kind, *name;
@@ -262,6 +263,7 @@ void config_print(FILE *out, const struct config *c)
     conf_print(out, "care", care_fields, N(care_fields), &c->care);
     conf_print(out, "media", media_fields, N(media_fields), &c->media);
     conf_print(out, "panel", panel_fields, panel_fields_n, &c->panel);
+    conf_print(out, "gnss", fixgate_fields, fixgate_fields_n, &c->gnss);
     for (size_t i = 0; i < c->devices; i++) {
         const struct config_device *d = &c->device[i];
         char head[EVENT_NAME_MAX + 16];

@@ -1,5 +1,5 @@
 /*
- * config - the gateway's configuration: INI sections [gateway] [outbox] [uplink] [care] [media] [panel] and one [device NAME] per instance of a driver, each described by
+ * config - the gateway's configuration: INI sections [gateway] [outbox] [uplink] [care] [media] [panel] [gnss] and one [device NAME] per instance of a driver, each described by
  * a field table. Refuses what it does not know; tells every problem at once as file:line: key: problem: hint.
  */
 #ifndef SCHOOLWARD_GATEWAY_CONFIG_H
@@ -10,6 +10,7 @@
 #include "../core/base/conf.h"
 #include "../core/base/log.h"
 #include "driver.h"
+#include "fixgate.h"
 #include "panel.h"
 #include "uplink.h"
 #include "uplink_url.h"
@@ -51,6 +52,7 @@ struct config {
     struct config_care care;
     struct config_media media;
     struct panel_options panel;
+    struct fixgate_options gnss;
     struct config_device device[CONFIG_DEVICES_MAX];
     size_t devices;
 };

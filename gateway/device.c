@@ -39,6 +39,7 @@ struct device {
     void *options;
     int64_t silence_ms;
     void (*on_event)(void *arg, struct device *d, const struct event *e);
+    int64_t (*clock_ms)(void *arg);
     void *arg;
     struct driver_store store; /* begin is NULL: none */
 
@@ -525,6 +526,7 @@ enum rc device_start(uv_loop_t *loop, const struct device_setup *s, struct devic
     if (s->store != NULL)
         d->store = *s->store;
     d->arg = s->arg;
+    d->clock_ms = s->clock_ms;
     d->loop = loop;
     d->said = EVENT_DEVICE_OK;
     d->random = (uint32_t)clock_mono_ms() * 2654435761u ^ (uint32_t)(uintptr_t)d;
@@ -674,6 +676,12 @@ int64_t driver_wall_ms(const struct driver_ctx *ctx)
 {
     (void)ctx;
     return clock_wall_ms();
+}
+
+int64_t driver_clock_ms(const struct driver_ctx *ctx)
+{
+    const struct device *d = ctx->d;
+    return d->clock_ms != NULL ? d->clock_ms(d->arg) : clock_wall_ms();
 }
 
 int64_t driver_mono_ms(const struct driver_ctx *ctx)

@@ -18,6 +18,7 @@ struct device_setup {
     int64_t silence_ms;          /* 0 = the driver's default */
     /* Every event of the device, on the loop's thread; health events included. */
     void (*on_event)(void *arg, struct device *d, const struct event *e);
+    int64_t (*clock_ms)(void *arg); /* the gateway's own time; NULL: the system's */
     void *arg;
     const struct driver_store *store; /* where a camera's pictures go, copied; NULL: nowhere */
 };

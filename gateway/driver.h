@@ -89,6 +89,8 @@ void driver_count(struct driver_ctx *ctx, const char *what, unsigned n);
  */
 void *driver_keep(struct driver_ctx *ctx, size_t size);
 int64_t driver_wall_ms(const struct driver_ctx *ctx);
+/* The gateway's own time, which receiver, NTP or the server may have set; for drivers on the loop only. */
+int64_t driver_clock_ms(const struct driver_ctx *ctx);
 int64_t driver_mono_ms(const struct driver_ctx *ctx);
 /* True once the device shall stop: a threaded poll() must return within a second. */
 bool driver_stopping(const struct driver_ctx *ctx);

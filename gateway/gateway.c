@@ -31,6 +31,10 @@ struct gateway {
     size_t devices;
 
     struct inputs_merge inputs;
+    struct fixgate gate;
+    struct fixgate_options gnss;
+    bool (*connected)(void *arg);
+    void *connected_arg;
 
     struct timing timing;
     int64_t second_ms, clock_ms;
@@ -129,6 +133,64 @@ static void take(struct gateway *g, const struct event *e)
     cab_event(g->cab, &told);
 }
 
+/* --- positions that may be believed --- */
+
+static bool in_tunnel(const struct gateway *g)
+{
+    const double ahead_m = 200; /* the last position before it */
+    const struct duty_file *d = cab_duty(g->cab);
+    const struct bus *b = cab_bus(g->cab);
+    if (d == NULL || b->route == 0 || b->route > d->set->routes || b->route_ms != b->fix_ms)
+        return false;
+    const struct duty_route *r = &d->set->route[b->route - 1];
+    for (size_t i = 0; i < r->segments; i++)
+        if ((r->segment[i].hazards & DUTY_HAZARD_TUNNEL) != 0 && b->along_m >= r->segment[i].from_m - ahead_m && b->along_m <= r->segment[i].to_m)
+            return true;
+    return false;
+}
+
+static struct fixgate_scene scene_now(struct gateway *g)
+{
+    const struct bus *b = cab_bus(g->cab);
+    return (struct fixgate_scene){.mono_ms = clock_mono_ms(),
+                                  .clock_ms = timing_now_ms(&g->timing),
+                                  .clock = g->timing.quality,
+                                  .clock_trusted = g->timing.ntp,
+                                  .power = (b->inputs & b->inputs_known & EVENT_IN_POWER_LOST) == 0,
+                                  .network = g->connected != NULL && g->connected(g->connected_arg),
+                                  .tunnel = in_tunnel(g)};
+}
+
+static void tell_faults(struct gateway *g, struct event *fault, size_t n)
+{
+    static const char *const what[] = {
+        "",           "the position does not change while the bus drives: check the receiver", "positions further apart than the bus can have driven",
+        "speed over ground and wheel speed contradict each other: check both",                "the antenna is open or shorted: check its cable",
+        "the signals of all satellites fell at once: jamming?",                               "its date is whole periods of 1024 weeks off: update its firmware",
+        "its time and a trusted clock are apart"};
+    for (size_t i = 0; i < n; i++) {
+        const struct event_gnss *f = &fault[i].gnss;
+        fault[i].time_ms = timing_now_ms(&g->timing);
+        fault[i].clock = g->timing.quality;
+        if (f->over)
+            log_notice("gnss", "over: %s", what[f->fault]);
+        else
+            log_warning("gnss", "%s (%" PRId32 ")", what[f->fault], f->value == EVENT_UNKNOWN ? 0 : f->value);
+        take(g, &fault[i]);
+    }
+}
+
+/* Marks what is doubtful, tells what began or ended. False: the event was for the gate alone. */
+static bool pass_gate(struct gateway *g, struct event *e)
+{
+    struct event fault[FIXGATE_OUT_MAX];
+    if (e->kind != EVENT_FIX && e->kind != EVENT_READING && e->kind != EVENT_GNSS)
+        return true;
+    struct fixgate_scene now = scene_now(g);
+    tell_faults(g, fault, fixgate_take(&g->gate, &g->gnss, &now, e, fault));
+    return e->kind != EVENT_GNSS;
+}
+
 /* What a device that went away said of doors and buttons holds no longer. The end of a recording is not such a device: its bus goes on as it was. */
 static void note_health(struct gateway *g, const struct device *d, const struct event *health)
 {
@@ -137,6 +199,12 @@ static void note_health(struct gateway *g, const struct device *d, const struct 
         !inputs_merge_health(&g->inputs, d, health->health.state == EVENT_DEVICE_OK, &e.inputs))
         return;
     take(g, &e);
+}
+
+int64_t gateway_clock_ms(void *arg)
+{
+    struct gateway *g = arg;
+    return timing_now_ms(&g->timing);
 }
 
 void gateway_event(void *arg, struct device *d, const struct event *given)
@@ -163,6 +231,8 @@ void gateway_event(void *arg, struct device *d, const struct event *given)
         clock_stepped(g, &step);
     if (e.kind == EVENT_INPUTS)
         inputs_merge_report(&g->inputs, d, &e);
+    if (!pass_gate(g, &e))
+        return;
     take(g, &e);
     if (e.kind == EVENT_HEALTH)
         note_health(g, d, &e);
@@ -235,6 +305,9 @@ static void on_tick(uv_timer_t *t)
     if (mono - g->second_ms >= SECOND_MS) {
         g->second_ms = mono;
         tell_cameras(g, mono);
+        struct fixgate_scene now = scene_now(g);
+        struct event fault;
+        tell_faults(g, &fault, fixgate_tick(&g->gate, &g->gnss, &now, &fault));
     }
     if (mono - g->clock_ms >= CLOCK_MS) {
         g->clock_ms = mono;
@@ -330,6 +403,14 @@ enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gat
     struct gateway *g = calloc(1, sizeof *g);
     if (g == NULL)
         return RC_NO_MEMORY;
+    if (s->gnss != NULL) {
+        g->gnss = *s->gnss;
+    } else if (field_defaults(fixgate_fields, fixgate_fields_n, &g->gnss) != RC_OK) {
+        free(g);
+        return RC_INVALID;
+    }
+    g->connected = s->connected;
+    g->connected_arg = s->arg;
     timing_start(&g->timing, s->state_dir);
     struct cab_setup cab = {
         .panel = s->panel, .state_dir = s->state_dir, .now_ms = timing_now_ms(&g->timing), .on_event = on_cab_event, .arg = g};

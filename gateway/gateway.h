@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "cab.h"
+#include "fixgate.h"
 #include "outbox.h"
 #include "panel.h"
 #include "timing.h"
@@ -20,6 +21,9 @@ struct gateway_setup {
     const char *id;
     const struct panel_options *panel;
     const char *state_dir; /* where the last trusted time is kept, NULL: nowhere */
+    const struct fixgate_options *gnss; /* NULL: the defaults */
+    bool (*connected)(void *arg);       /* is the office reached? NULL: never */
+    void *arg;
 };
 
 enum rc gateway_start(uv_loop_t *loop, const struct gateway_setup *s, struct gateway **ret_g) RC_MUST_USE;
@@ -35,6 +39,7 @@ void gateway_attach(struct gateway *g, struct device *d);
 void gateway_detach_all(struct gateway *g);
 
 /* device_setup.on_event, arg is the gateway. */
+int64_t gateway_clock_ms(void *arg); /* device_setup.clock_ms */
 void gateway_event(void *arg, struct device *d, const struct event *e);
 /* outbox_setup.on_trouble: a health event of the store when it begins and when it is over. */
 void gateway_trouble(struct gateway *g, const char *text);

@@ -453,9 +453,23 @@ static int start_own(struct program *p)
     return EX_OK;
 }
 
+static bool is_connected(void *arg)
+{
+    const struct program *p = arg;
+    struct uplink_figures f = {0};
+    if (p->uplink != NULL)
+        uplink_figures(p->uplink, &f);
+    return f.connected;
+}
+
 static int start_gateway(struct program *p)
 {
-    struct gateway_setup s = {.id = p->config->gateway.id, .panel = &p->config->panel, .state_dir = p->config->gateway.state_dir};
+    struct gateway_setup s = {.id = p->config->gateway.id,
+                              .panel = &p->config->panel,
+                              .state_dir = p->config->gateway.state_dir,
+                              .gnss = &p->config->gnss,
+                              .connected = is_connected,
+                              .arg = p};
     if (gateway_start(&p->loop, &s, &p->gateway) != RC_OK)
         return EX_OSERR;
     load_duty(p, false);
@@ -585,6 +599,7 @@ static int start_devices(struct program *p)
                                  .options = c->options,
                                  .silence_ms = c->silence_ms,
                                  .on_event = gateway_event,
+                                 .clock_ms = gateway_clock_ms,
                                  .arg = p->gateway,
                                  .store = p->media != NULL ? &p->store : NULL};
         if (device_start(&p->loop, &s, &p->device[p->devices]) != RC_OK) {

@@ -23,7 +23,7 @@ RANKS = [
     (r'gateway/(port|modbus_bus)\.[ch]$', 11),
     (r'gateway/drivers/.*\.[ch]$', 12),
     (r'gateway/device\.[ch]$', 13),
-    (r'gateway/(outbox|panel|duty_file|inputs_merge|timing|media)[a-z_]*\.[ch]$', 13),
+    (r'gateway/(outbox|panel|duty_file|inputs_merge|fixgate|timing|media)[a-z_]*\.[ch]$', 13),
     (r'gateway/uplink[a-z_]*\.[ch]$', 14),
     (r'gateway/cab[a-z_]*\.[ch]$', 14),
     (r'gateway/gateway\.[ch]$', 15),

@@ -1,6 +1,5 @@
 #include "fixpick.h"
 
-#define WEEKS_1024_MS INT64_C(619315200000) /* 1024 weeks: the range of the 10-bit week number */
 #define DAY_MS        INT64_C(86400000)
 #define PLAUSIBLE_MS  INT64_C(1704067200000) /* 2024-01-01: a system clock before that was never set */
 #define UNTIMED_GAP_MS 1000
@@ -10,9 +9,9 @@ int64_t fixpick_time(int64_t receiver_ms, int64_t wall_ms, bool repair)
     int64_t off_ms = wall_ms - receiver_ms;
     if (!repair || wall_ms < PLAUSIBLE_MS || (off_ms < DAY_MS && off_ms > -DAY_MS))
         return receiver_ms;
-    int64_t half = WEEKS_1024_MS / 2;
-    int64_t k = (off_ms >= 0 ? off_ms + half : off_ms - half) / WEEKS_1024_MS;
-    int64_t repaired_ms = receiver_ms + k * WEEKS_1024_MS;
+    int64_t half = FIXPICK_WEEKS_MS / 2;
+    int64_t k = (off_ms >= 0 ? off_ms + half : off_ms - half) / FIXPICK_WEEKS_MS;
+    int64_t repaired_ms = receiver_ms + k * FIXPICK_WEEKS_MS;
     int64_t left_ms = wall_ms - repaired_ms;
     return left_ms < DAY_MS && left_ms > -DAY_MS ? repaired_ms : receiver_ms;
 }

@@ -12,6 +12,7 @@
 #include "../../core/event.h"
 
 #define FIXPICK_UNTIMED_MS 5000
+#define FIXPICK_WEEKS_MS   INT64_C(619315200000) /* 1024 weeks: the range of the 10-bit week number */
 #define FIXPICK_SEEN       8 /* times given out that are remembered: a receiver's clock may step back a little */
 
 struct fixpick_setup {

@@ -1,5 +1,5 @@
 /*
- * gpsd - positions from gpsd by libgps. One fix per receiver time: gpsd reports a second several times while its sentences come in, the most
+ * gpsd - positions, the state of the sky and of the aerial from gpsd by libgps. One fix per receiver time: gpsd reports a second several times while its sentences come in, the most
  * complete report of each is passed on. Reports without a fix are events as well, at most one per second. Says nothing of silence: device.c does.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "../port.h"
 #include "../tap.h"
 #include "fixpick.h"
+#include "skywatch.h"
 
 #define HOST_MAX   63
 #define DEVICE_MAX 127
@@ -26,9 +27,11 @@ struct gpsd_options {
     uint32_t port;
     char device[DEVICE_MAX + 1];
     int trust_time;
-    uint32_t settle_ms, patience_ms;
+    uint32_t settle_ms, patience_ms, drop_ms, drop_db, drop_pct;
+    int antenna;
 };
 
+static const char *const antenna_words[] = {"no", "nmea", NULL};
 static const char *const trust_words[] = {"receiver", "repair", NULL};
 
 static const struct field gpsd_fields[] = {
@@ -38,6 +41,11 @@ static const struct field gpsd_fields[] = {
     {"trust_time", FIELD_WORD, FIELD_AT(struct gpsd_options, trust_time), "", 0, 1, trust_words, "repair", "repair: undo a wrong 1024-week epoch; receiver: take its time as it is"},
     {"settle_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, settle_ms), "ms", 20, 900, NULL, "250", "a complete report waits so long for another one of the same time"},
     {"patience_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, patience_ms), "ms", 20, 5000, NULL, "900", "an incomplete one (no speed or track) so long"},
+    {"antenna", FIELD_WORD, FIELD_AT(struct gpsd_options, antenna), "", 0, 1, antenna_words, "no",
+     "nmea: read what the receiver's TXT sentences say of its antenna; costs a wake-up for each sentence"},
+    {"drop_ms", FIELD_UINT, FIELD_AT(struct gpsd_options, drop_ms), "ms", 1000, 60000, NULL, "5000", "signals of all satellites that fall within this time ..."},
+    {"drop_db", FIELD_UINT, FIELD_AT(struct gpsd_options, drop_db), "dB", 3, 40, NULL, "10", "... by so much ..."},
+    {"drop_pct", FIELD_UINT, FIELD_AT(struct gpsd_options, drop_pct), "%", 10, 100, NULL, "50", "... or this part of their dB-Hz are a sign of jamming"},
 };
 
 struct gpsd {
@@ -51,6 +59,8 @@ struct gpsd {
     int satellites;
     int64_t sky_mono_ms;
     unsigned bad; /* unreadable lines in a row */
+    struct skywatch sky;
+    int periods; /* of 1024 weeks that its date is off, as told */
     char line[LINE_CAP], tap_line[HOST_MAX + 16];
 };
 
@@ -91,6 +101,37 @@ static struct event_fix fix_of(const struct gpsd *s, int64_t mono_ms)
     return e;
 }
 
+static void tell(struct gpsd *s, enum event_gnss_fault fault, bool over, int32_t value)
+{
+    struct event e = {.kind = EVENT_GNSS, .gnss = {.value = value, .fault = (uint8_t)fault, .over = over}};
+    driver_emit(s->ctx, &e);
+}
+
+/* libgps: ss is C/N0 in dB-Hz, -1 or NAN for none. A satellite may be there once for each of its signals (sigid). */
+static void see_sky(struct gpsd *s, int64_t mono_ms)
+{
+    struct skywatch_sat sat[SKYWATCH_SATS];
+    const struct skywatch_setup o = {.window_ms = s->opt->drop_ms, .drop_db = s->opt->drop_db, .drop_pct = s->opt->drop_pct};
+    size_t n = 0;
+    int db = 0;
+    for (int i = 0; i < s->g.satellites_visible && i < MAXCHANNELS && n < SKYWATCH_SATS; i++) {
+        const struct satellite_t *v = &s->g.skyview[i];
+        sat[n++] = (struct skywatch_sat){.id = (int16_t)(v->PRN << 3 | (v->sigid & 7)), .dbhz = (uint8_t)(isfinite(v->ss) && v->ss > 0 && v->ss < 100 ? v->ss : 0)};
+    }
+    int news = skywatch_see(&s->sky, &o, sat, n, mono_ms, &db);
+    if (news != 0)
+        tell(s, EVENT_GNSS_JAMMED, news < 0, news < 0 ? EVENT_UNKNOWN : db);
+}
+
+static void note_week(struct gpsd *s, int64_t given_ms, int64_t used_ms)
+{
+    int periods = (int)((used_ms - given_ms) / FIXPICK_WEEKS_MS);
+    if (periods == s->periods)
+        return;
+    s->periods = periods;
+    tell(s, EVENT_GNSS_WEEK, periods == 0, periods == 0 ? EVENT_UNKNOWN : periods);
+}
+
 static void take_report(struct gpsd *s)
 {
     int64_t mono_ms = driver_mono_ms(s->ctx);
@@ -98,8 +139,11 @@ static void take_report(struct gpsd *s)
     struct fixpick_report r = {.fix = fix_of(s, mono_ms)};
     if ((s->g.set & TIME_SET) != 0 && t->tv_sec > 0)
         r.time_ms = (int64_t)t->tv_sec * 1000 + (t->tv_nsec + 500000) / 1000000;
+    int64_t wall_ms = driver_clock_ms(s->ctx);
+    if (r.time_ms != 0 && r.fix.mode >= EVENT_FIX_2D)
+        note_week(s, r.time_ms, fixpick_time(r.time_ms, wall_ms, s->setup.repair));
     struct event e;
-    if (fixpick_take(&s->pick, &s->setup, &r, driver_wall_ms(s->ctx), mono_ms, &e) > 0)
+    if (fixpick_take(&s->pick, &s->setup, &r, wall_ms, mono_ms, &e) > 0)
         driver_emit(s->ctx, &e);
 }
 
@@ -153,6 +197,12 @@ static enum rc gpsd_input(void *state, char *why, size_t cap)
             driver_count(s->ctx, "bad_lines", 1);
             continue;
         }
+        if (n > 0 && s->line[0] == '$') {
+            int antenna = skywatch_antenna(s->line);
+            if (antenna != 0)
+                tell(s, EVENT_GNSS_ANTENNA, antenna < 0, EVENT_UNKNOWN);
+            continue;
+        }
         if (n < 0) {
             if (still_there(s) && ++s->bad < BAD_MAX) {
                 driver_count(s->ctx, "bad_lines", 1);
@@ -166,6 +216,7 @@ static enum rc gpsd_input(void *state, char *why, size_t cap)
             s->hdop = s->g.dop.hdop;
             s->satellites = s->g.satellites_used;
             s->sky_mono_ms = driver_mono_ms(s->ctx);
+            see_sky(s, s->sky_mono_ms);
             understood = true;
         }
         if ((s->g.set & MODE_SET) != 0 && ours(s)) {
@@ -246,7 +297,7 @@ static enum rc gpsd_open(struct driver_ctx *ctx, const void *options, void **ret
         return RC_IO;
     }
     s->connected = true;
-    if (gps_stream(&s->g, WATCH_ENABLE | WATCH_JSON, NULL) != 0) {
+    if (gps_stream(&s->g, WATCH_ENABLE | WATCH_JSON | (o->antenna != 0 ? WATCH_NMEA : 0), NULL) != 0) {
         snprintf(why, cap, "gpsd at %s port %u does not take the WATCH command: is it gpsd 3.x?", o->host, o->port);
         gpsd_close(s);
         return RC_IO;

@@ -269,6 +269,12 @@ int64_t driver_wall_ms(const struct driver_ctx *ctx)
     return clock_wall_ms();
 }
 
+int64_t driver_clock_ms(const struct driver_ctx *ctx)
+{
+    (void)ctx;
+    return clock_wall_ms();
+}
+
 int64_t driver_mono_ms(const struct driver_ctx *ctx)
 {
     (void)ctx;
