@@ -142,7 +142,12 @@ static bool remove_oldest(struct footage *f, const char *gateway)
     bind_sha(s, 1, i.sha256);
     found = db_run(s) == RC_OK;
     sqlite3_finalize(s);
-    count(f, &f->figures.removed, 1);
+    if (found) {
+        uv_mutex_lock(&f->count_lock);
+        f->figures.removed++;
+        f->figures.bytes -= i.bytes;
+        uv_mutex_unlock(&f->count_lock);
+    }
     return found;
 }
 
@@ -162,6 +167,8 @@ static enum rc put_row(struct footage *f, const struct footage_item *i)
     sqlite3_bind_int(s, 7, i->unit);
     sqlite3_bind_int(s, 8, i->type);
     rc = db_run(s);
+    if (rc == RC_OK && sqlite3_changes(f->write_db) == 1)
+        count(f, &f->figures.bytes, i->bytes);
     sqlite3_finalize(s);
     return rc;
 }
@@ -183,6 +190,14 @@ static bool hash_is(int fd, const struct footage_item *i)
     ok = ok && at == i->bytes && EVP_DigestFinal_ex(ctx, out, &len) == 1 && memcmp(out, i->sha256, WIRE_SHA256) == 0;
     EVP_MD_CTX_free(ctx);
     return ok;
+}
+
+static uint64_t bytes_of(struct footage *f)
+{
+    uv_mutex_lock(&f->count_lock);
+    uint64_t n = f->figures.bytes;
+    uv_mutex_unlock(&f->count_lock);
+    return n;
 }
 
 static void later(struct wire_media_ack *a, const char *reason)
@@ -233,7 +248,7 @@ static void on_work(uv_work_t *req)
     ok = ok && put_row(f, i) == RC_OK;
     while (ok && sum_of(f->write_db, i->gateway) > f->setup.gateway_bytes && remove_oldest(f, i->gateway))
         ;
-    while (ok && sum_of(f->write_db, NULL) > f->setup.total_bytes && remove_oldest(f, NULL))
+    while (ok && bytes_of(f) > f->setup.total_bytes && remove_oldest(f, NULL))
         ;
     uv_mutex_unlock(&f->write_lock);
     j->ack.next = i->bytes;
@@ -491,7 +506,6 @@ void footage_figures(struct footage *f, struct footage_figures *ret_f)
     uv_mutex_lock(&f->count_lock);
     *ret_f = f->figures;
     uv_mutex_unlock(&f->count_lock);
-    ret_f->bytes = sum_of(f->loop_db, NULL);
 }
 
 /* --- begin and end --- */
@@ -542,6 +556,7 @@ enum rc footage_open(uv_loop_t *loop, const struct footage_setup *s, struct foot
         release(f);
         return rc;
     }
+    f->figures.bytes = sum_of(f->write_db, NULL);
     *ret_f = f;
     return RC_OK;
 }

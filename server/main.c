@@ -225,7 +225,7 @@ static int ready(void *arg, char *why, size_t cap)
 static void metrics(void *arg, char *out, size_t cap)
 {
     const struct server *s = arg;
-    const struct metrics_sources sources = {s->ingest, s->journal, s->notify, s->live, s->series, s->findings, s->late_findings, s->checkpoints};
+    const struct metrics_sources sources = {s->ingest, s->journal, s->notify, s->live, s->series, s->footage, s->findings, s->late_findings, s->checkpoints};
     metrics_write(&sources, out, cap);
 }
 

@@ -64,6 +64,15 @@ void metrics_write(const struct metrics_sources *s, char *out, size_t cap)
     metric(&t, "checkpoints_total", "counter", "checkpoints written since the start", (double)s->checkpoints);
     metric(&t, "notices_delivered_total", "counter", "notices the webhook took", (double)nf.delivered);
     metric(&t, "notices_expired_total", "counter", "notices that could not be delivered in time", (double)nf.expired);
+    if (s->footage != NULL) {
+        struct footage_figures ff;
+        footage_figures(s->footage, &ff);
+        metric(&t, "media_files_total", "counter", "pictures and clips that arrived whole", (double)ff.files);
+        metric(&t, "media_damaged_total", "counter", "files whose hash was wrong, asked for again", (double)ff.damaged);
+        metric(&t, "media_refused_total", "counter", "files not taken: too large, or no room on the disk", (double)ff.refused);
+        metric(&t, "media_removed_total", "counter", "old files removed for new ones", (double)ff.removed);
+        metric(&t, "media_bytes", "gauge", "bytes of pictures and clips on disk", (double)ff.bytes);
+    }
     if (s->series != NULL) {
         struct series_figures sf;
         series_figures(s->series, &sf);

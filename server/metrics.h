@@ -4,6 +4,7 @@
 #ifndef SCHOOLWARD_METRICS_H
 #define SCHOOLWARD_METRICS_H
 
+#include "footage.h"
 #include "ingest.h"
 #include "live.h"
 #include "notify.h"
@@ -15,6 +16,7 @@ struct metrics_sources {
     struct notify *notify;
     struct live *live;
     struct series *series; /* NULL: none */
+    struct footage *footage; /* NULL: none */
     uint64_t findings, late_findings, checkpoints; /* since the start */
 };
 /* What does not fit into out is left off; it ends with a NUL. On the loop. */
