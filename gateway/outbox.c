@@ -777,34 +777,35 @@ enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbo
     pthread_cond_init(&o->wake, &mono);
     pthread_condattr_destroy(&mono);
     enum rc rc = lock_file(o, why, cap);
-    if (rc == RC_OK)
-        rc = outbox_store_open(&o->store, s->path, note, why, cap);
-    if (rc == RC_OK || rc == RC_FULL) {
-        if (rc == RC_OK && note[0] != '\0')
-            log_warning("outbox", "%s", note);
-        if (rc == RC_FULL) /* a full disk is no reason to keep the driver without warnings: the thread goes on trying */
-            disk_failed(o, rc, why);
-        publish(o);
-        int e = uv_async_init(loop, &o->async, on_async);
-        o->async.data = o;
-        if (e == 0) {
-            e = pthread_create(&o->thread, NULL, disk_main, o);
-            if (e == 0) {
-                if (o->trouble_news)
-                    uv_async_send(&o->async);
-                *ret_o = o;
-                return RC_OK;
-            }
-            uv_close((uv_handle_t *)&o->async, on_closed); /* frees o when the loop runs */
-            outbox_store_close(&o->store);
-            snprintf(why, cap, "thread: %s", strerror(e));
-            return RC_NO_MEMORY;
-        }
+    int e = rc == RC_OK ? uv_async_init(loop, &o->async, on_async) : 0;
+    if (e != 0) {
         snprintf(why, cap, "uv_async_init: %s", uv_strerror(e));
         rc = RC_NO_MEMORY;
     }
+    if (rc != RC_OK) {
+        release(o);
+        return rc;
+    }
+    o->async.data = o;
+    rc = outbox_store_open(&o->store, s->path, note, why, cap);
+    if (rc == RC_OK && note[0] != '\0')
+        log_warning("outbox", "%s", note);
+    if (rc == RC_FULL || rc == RC_IO || rc == RC_AGAIN) { /* no reason to keep the driver without warnings: the thread goes on trying */
+        disk_failed(o, rc, why);
+        rc = RC_OK;
+    }
+    if (rc == RC_OK) {
+        publish(o);
+        e = pthread_create(&o->thread, NULL, disk_main, o);
+        if (e == 0) {
+            *ret_o = o;
+            return RC_OK;
+        }
+        snprintf(why, cap, "thread: %s", strerror(e));
+        rc = RC_NO_MEMORY;
+    }
     outbox_store_close(&o->store);
-    release(o);
+    uv_close((uv_handle_t *)&o->async, on_closed); /* frees o when the loop runs */
     return rc;
 }
 

@@ -24,8 +24,8 @@ struct outbox_setup {
 
 /*
  * outbox_start - open the file and begin.
- *   returns  RC_OK, also with a full disk (on_trouble tells); RC_DENIED another program has it; RC_IO, RC_UNSUPPORTED, RC_INVALID, RC_NO_MEMORY:
- *            reason in why
+ *   returns  RC_OK, also with a full or failing disk (on_trouble tells); RC_DENIED another program has it; RC_IO the folder, RC_UNSUPPORTED,
+ * RC_INVALID, RC_NO_MEMORY: reason in why
  */
 enum rc outbox_start(uv_loop_t *loop, const struct outbox_setup *s, struct outbox **ret_o, char *why, size_t cap) RC_MUST_USE;
 /* Commits what is open, then calls back on the loop. */

@@ -440,7 +440,7 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
     bool floor_known = outbox_file_floor_read(s);
     bool floor_lost = !floor_known && access(path, F_OK) == 0;
     enum rc rc = open_file(s, why, cap);
-    if (rc == RC_CORRUPT || (rc == RC_IO && outbox_file_hopeless(path))) {
+    if (rc == RC_CORRUPT || rc == RC_UNSUPPORTED || (rc == RC_IO && outbox_file_hopeless(path))) {
         char reason[256];
         snprintf(reason, sizeof reason, "%s", why);
         rc = begin_again(s, reason, floor_known, note, why, cap);

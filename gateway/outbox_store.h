@@ -77,7 +77,7 @@ struct outbox_store {
  * still be read of it is carried over, and numbers go on above the floor.
  *   note, cap   empty, or what had to be done about the old file, for the log
  *   why, cap    on failure
- *   returns     RC_OK; RC_IO, RC_FULL the file system refuses; RC_UNSUPPORTED of a newer program; RC_INVALID the path is too long
+ *   returns     RC_OK; RC_IO, RC_FULL the file system refuses; RC_INVALID the path is too long
  * Keeps boot, basis_ms, quality, known, damaged and bytes_written of *s.
  */
 enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, char *why, size_t cap) RC_MUST_USE;

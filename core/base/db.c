@@ -60,6 +60,8 @@ static enum rc refuse(sqlite3 *db, const char *path, int code, char *why, size_t
     enum rc rc = db_rc(code);
     say(why, cap, "%s: %s", path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code));
     sqlite3_close(db);
+    if ((code & 0xff) == SQLITE_ERROR) /* "unsupported file format": nothing we wrote */
+        return RC_CORRUPT;
     return rc == RC_OK ? RC_IO : rc;
 }
 
