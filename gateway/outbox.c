@@ -227,6 +227,7 @@ static void taken(struct outbox *o, enum event_lane lane)
 {
     o->stored[lane] += o->staged[lane];
     o->staged[lane] = 0;
+    publish(o); /* before the news: the loop reads the span with it */
     pthread_mutex_lock(&o->lock);
     o->stored_news[lane] = true;
     pthread_mutex_unlock(&o->lock);

@@ -105,7 +105,7 @@ static void on_welcome(void *arg, enum rc rc)
 {
     (void)arg;
     answered = true;
-    say(rc == RC_OK ? "welcomed" : "refused %s", rc_text(rc));
+    say(rc == RC_OK ? "welcomed" : "unwelcome %s", rc_text(rc));
 }
 
 static void on_stopped(void *arg)

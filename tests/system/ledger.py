@@ -108,6 +108,19 @@ class Ledger:
 
     # --- the verdict
 
+    def note(self, lane, numbers):
+        """Where the lost ones lie, for whoever has to find out why."""
+        l, runs = self.lane[lane], []
+        at = {r: q for q, r in l.seq.items()}
+        for n in numbers:
+            if runs and runs[-1][1] == n - 1:
+                runs[-1][1] = n
+            else:
+                runs.append([n, n])
+        for a, b in runs[-20:]:
+            print('lane %d: numbers %d..%d, between sequences %s and %s' % (lane, a, b, at.get(str(a - 1)), at.get(str(b + 1))))
+        print([r for _, r in sorted(self.lane[1].seq.items()) if r.startswith('gap:')][-30:])
+
     def verdict(self):
         """lost: stored and neither here nor told by a gap record; doubled: a number under two sequences."""
         told, gaps, unknown = [0, 0], 0, [False, False]
@@ -128,6 +141,7 @@ class Ledger:
             missing += gone
             if gone > told[i] and not unknown[i]:
                 lost += gone - told[i]
+                self.note(i, sorted(l.stored - there))
         return {'lost': lost, 'doubled': doubled, 'foreign': foreign, 'conflicts': self.conflicts, 'malformed': len(self.malformed),
                 'missing_and_told': missing - lost, 'told': sum(told), 'gap_records': gaps, 'stored': sum(len(l.stored) for l in self.lane),
                 'made': sum(l.made for l in self.lane), 'arrived': sum(len(l.seq) for l in self.lane), 'repeats': self.repeats, 'starts': self.starts}
@@ -168,7 +182,7 @@ class Feeder:
 
     def fetch_all(self, stale=False, ack=True):
         """As a server: welcome, take everything, acknowledge it."""
-        if not self.say(self.ledger.welcome(stale)) or self.read(('welcomed', 'refused')) is None:
+        if not self.say(self.ledger.welcome(stale)) or self.read(('welcomed', 'unwelcome')) is None:
             return False
         for lane in (1, 0):
             while True:
