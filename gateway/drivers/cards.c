@@ -24,6 +24,7 @@
 #define KEY_MIN    32 /* bytes */
 #define KEY_MAX    64
 #define REMEMBERED 32
+#define TICK_MS    1000
 #define PATH_CAP   255
 
 struct cards_options {
@@ -75,6 +76,7 @@ struct cards {
     struct port *port;
     struct card_parser parser;
     struct key key;
+    bool told_open;
 };
 
 /* --- the key --- */
@@ -293,6 +295,18 @@ static enum rc cards_input(void *state, char *why, size_t cap)
     return worst;
 }
 
+/* A reader says nothing until somebody taps: that its line is there is all there is to know. */
+static enum rc cards_poll(void *state, int64_t now_ms, int *ret_next_ms, char *why, size_t cap)
+{
+    struct cards *c = state;
+    (void)now_ms, (void)why, (void)cap;
+    *ret_next_ms = TICK_MS;
+    if (c->told_open || port_data_fd(c->port) < 0)
+        return RC_AGAIN;
+    c->told_open = true;
+    return RC_OK;
+}
+
 const struct driver driver_cards = {
     .name = "cards",
     .kind = EVENT_DEVICE_CARDS,
@@ -303,5 +317,6 @@ const struct driver driver_cards = {
     .check = cards_check,
     .open = cards_open,
     .input = cards_input,
+    .poll = cards_poll,
     .close = cards_close,
 };

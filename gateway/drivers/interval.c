@@ -57,6 +57,7 @@ struct interval {
     struct port *port;
     struct jt808_parser parser;
     uint16_t serial;
+    bool told_open;
 };
 
 static void interval_close(void *state)
@@ -221,7 +222,12 @@ static enum rc interval_poll(void *state, int64_t now_ms, int *ret_next_ms, char
     *ret_next_ms = TICK_MS;
     doors_again(&v->doors, now_ms);
     enum rc rc = doors_save(&v->doors, now_ms, false, why, cap);
-    return rc == RC_OK ? RC_AGAIN : rc;
+    if (rc != RC_OK)
+        return rc;
+    if (v->told_open || port_data_fd(v->port) < 0)
+        return RC_AGAIN;
+    v->told_open = true; /* the unit may be silent for an hour: that its line is there is all there is to know */
+    return RC_OK;
 }
 
 const struct driver driver_interval = {

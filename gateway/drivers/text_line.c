@@ -43,6 +43,7 @@ struct text_line {
     uint16_t serial;
     uint8_t wire[JT808_WIRE_MAX];
     size_t waiting; /* bytes in wire that the line did not take yet */
+    bool told_open;
 };
 
 static void text_close(void *state)
@@ -130,7 +131,7 @@ static enum rc text_output(void *state, const struct driver_output *out, char *w
     struct text_line *t = state;
     char text[2 * DRIVER_TEXT_MAX + 64];
     if (out->kind != DRIVER_OUT_TEXT)
-        return RC_OK;
+        return RC_AGAIN; /* it has no siren */
     const char *prefix = out->on && t->opt->urgent_prefix[0] != '\0' ? t->opt->urgent_prefix : t->opt->prefix;
     size_t n = encode(t, prefix, out->text, text, sizeof text - 2);
     if (t->opt->framing == FRAMING_LINE) {
@@ -169,7 +170,11 @@ static enum rc text_poll(void *state, int64_t now_ms, int *ret_next_ms, char *wh
     struct text_line *t = state;
     (void)now_ms;
     *ret_next_ms = t->waiting > 0 ? 200 : 1000;
-    return flush(t, why, cap);
+    enum rc rc = flush(t, why, cap);
+    if (rc != RC_AGAIN || t->told_open || port_data_fd(t->port) < 0)
+        return rc;
+    t->told_open = true; /* most units never say a word: that the line is there is all there is to know */
+    return RC_OK;
 }
 
 const struct driver driver_text_line = {

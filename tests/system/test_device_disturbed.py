@@ -316,6 +316,8 @@ def resync(d, disturb):
         disturb(d)
     if disturb is pulled:  # the gateway opens the line again after a pause of at most a second at first, doubling with each pull
         wait_for('%s to be opened again' % d.name, 60, lambda: opened(d))
+        if d.name in ('reader', 'interval'):  # they have nothing to say, and are well all the same
+            wait_for('%s to be told well' % d.name, 10, lambda: re.findall(r'\b%s: (line lost|works)' % d.name, d.log())[-1] == 'works')
     if d.polled:
         d.n += 1
         first = d.answers
@@ -391,7 +393,10 @@ port = {0}/tty-dsm
         g = Gateway(place, conf, 'bus-1').start()
         g.program.wait_line('duty: .*version')
         for d in devices:
+            d.log = g.program.text
             wait_for(d.name + ' to be open', 20, lambda d=d: opened(d))
+        for name in ('reader', 'interval'):
+            g.program.wait_line(r'\b%s: works' % name)
         wait_for('the lamp to be told', 10, lambda: any(w[1] == 1 for w in io.writes))
         for d in devices:  # the base of the totals
             if hasattr(d, 'mark'):
