@@ -18,7 +18,8 @@ static const double driven_m = 250;
 static const int64_t settle_ms = 30000; /* a motion sensor holds its output, and a curtain swings, for this long after the last one left */
 static const int cards_pct = 80;        /* how far cards are believed: some forget theirs */
 static const int cards_margin_pct = 5;
-static const int drift_persons = 20; /* fewer boardings say nothing of a counter's drift */
+static const int64_t drift_most_pm = 400; /* a counter that misses more is no counter: believed to 20 % */
+static const int drift_persons = 20;      /* fewer boardings say nothing of a counter's drift */
 
 /* True when the line runs against the way the bus moves at that place: the other direction of a street driven both ways. */
 static bool against(const struct duty_route *r, const struct geo_match *m, const struct event_fix *f)
@@ -89,7 +90,7 @@ static void count_drift(struct bus *b)
     if (!bus_doors_count(b, &in, &out) || in < drift_persons)
         return;
     int64_t pm = (in > out ? in - out : out - in) * 1000 / in;
-    pm = pm > 500 ? 500 : pm;
+    pm = pm > drift_most_pm ? drift_most_pm : pm;
     b->drift_pm = (uint16_t)(b->drift_runs == 0 ? pm : (3 * (int64_t)b->drift_pm + pm) / 4);
     b->drift_runs = b->drift_runs < UINT8_MAX ? (uint8_t)(b->drift_runs + 1) : UINT8_MAX;
 }
@@ -400,7 +401,7 @@ static bool doors_word(const struct bus *b, const struct duty_vehicle *v, struct
     w->margin = in > 0 ? (int32_t)((in * b->drift_pm * 5 + 3999) / 4000) : 0; /* a quarter more: one run is not like another */
     int trust = 100 - (2 * b->drift_pm + 5) / 10;
     if (b->drift_pm > 0 && w->confidence_pct > trust)
-        w->confidence_pct = (uint8_t)(trust > 1 ? trust : 1);
+        w->confidence_pct = (uint8_t)trust;
     return any;
 }
 

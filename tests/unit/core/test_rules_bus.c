@@ -71,6 +71,8 @@ static void test_attendant(void **state)
     ride_doors(r, 20, 0);
     ride_wait(r, 2);
     assert_true(ride_warned(r, LAW_ATT_1)); /* do not depart */
+    ride_wait(r, 120);
+    assert_int_equal(ride_last(r, LAW_ATT_1, NULL), 0); /* waiting for the attendant is no breach */
     ride_card(r, RIDE_STAFF_CARD, EVENT_CARD_TAP);
     ride_wait(r, 1);
     assert_false(ride_warned(r, LAW_ATT_1));
