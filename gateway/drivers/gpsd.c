@@ -1,6 +1,6 @@
 /*
- * gpsd - positions, the state of the sky and of the aerial from gpsd by libgps. One fix per receiver time: gpsd reports a second several times while its sentences come in, the most
- * complete report of each is passed on. Reports without a fix are events as well, at most one per second. Says nothing of silence: device.c does.
+ * gpsd - positions, the state of the sky and of the aerial from gpsd by libgps. One fix per receiver time: gpsd reports a second several times while
+ * its sentences come in, the most complete report of each is passed on. Reports without a fix are events as well, at most one per second. Says nothing of silence: device.c does.
  */
 #include <errno.h>
 #include <gps.h>
@@ -14,11 +14,12 @@
 #include "../port.h"
 #include "../tap.h"
 #include "fixpick.h"
+#include "sky_line.h"
 #include "skywatch.h"
 
 #define HOST_MAX   63
 #define DEVICE_MAX 127
-#define LINE_CAP   24576 /* above libgps' own buffer of 20,480 */
+#define LINE_CAP   20480 /* as libgps' own buffer; gpsd's longest object has some 10,000 */
 
 enum { TRUST_RECEIVER = 0, TRUST_REPAIR = 1 };
 
@@ -58,15 +59,16 @@ struct gpsd {
     double hdop; /* of the newest sky view, NAN unknown */
     int satellites;
     int64_t sky_mono_ms;
-    unsigned bad; /* unreadable lines in a row */
     struct skywatch sky;
     int periods; /* of 1024 weeks that its date is off, as told */
-    char line[LINE_CAP], tap_line[HOST_MAX + 16];
+    char tap_line[HOST_MAX + 16];
+    size_t got;     /* of line: what came of it so far */
+    bool too_long;  /* throw away up to the next line */
+    char line[LINE_CAP + 1];
 };
 
 #define SKY_MAX_MS 10000 /* an older sky view says nothing about this fix */
-#define BAD_MAX    20    /* libgps stays stuck for ever on a line longer than its buffer */
-#define READ_MAX   2000  /* reports taken in one go */
+#define READ_MAX   100   /* times the socket is read in one go */
 
 static int32_t scaled(double v, double by, double min, double max)
 {
@@ -107,20 +109,31 @@ static void tell(struct gpsd *s, enum event_gnss_fault fault, bool over, int32_t
     driver_emit(s->ctx, &e);
 }
 
-/* libgps: ss is C/N0 in dB-Hz, -1 or NAN for none. A satellite may be there once for each of its signals (sigid). */
-static void see_sky(struct gpsd *s, int64_t mono_ms)
+static bool device_is(const struct gpsd *s, const char *device, size_t n)
 {
-    struct skywatch_sat sat[SKYWATCH_SATS];
+    return s->opt->device[0] == '\0' || (device != NULL && strlen(s->opt->device) == n && memcmp(device, s->opt->device, n) == 0);
+}
+
+static bool see_sky(struct gpsd *s, const char *line, size_t len)
+{
     const struct skywatch_setup o = {.window_ms = s->opt->drop_ms, .drop_db = s->opt->drop_db, .drop_pct = s->opt->drop_pct};
-    size_t n = 0;
+    struct sky_line sky;
     int db = 0;
-    for (int i = 0; i < s->g.satellites_visible && i < MAXCHANNELS && n < SKYWATCH_SATS; i++) {
-        const struct satellite_t *v = &s->g.skyview[i];
-        sat[n++] = (struct skywatch_sat){.id = (int16_t)(v->PRN << 3 | (v->sigid & 7)), .dbhz = (uint8_t)(isfinite(v->ss) && v->ss > 0 && v->ss < 100 ? v->ss : 0)};
+    if (!sky_line_read(line, len, &sky)) {
+        driver_count(s->ctx, "bad_lines", 1);
+        return false;
     }
-    int news = skywatch_see(&s->sky, &o, sat, n, mono_ms, &db);
+    if (!device_is(s, sky.device, sky.device_n))
+        return false;
+    s->hdop = sky.hdop;
+    s->sky_mono_ms = driver_mono_ms(s->ctx);
+    if (!sky.satellites) /* of this second only the figures: the list of the one before still holds */
+        return true;
+    s->satellites = sky.used;
+    int news = skywatch_see(&s->sky, &o, sky.sat, sky.n, s->sky_mono_ms, &db);
     if (news != 0)
         tell(s, EVENT_GNSS_JAMMED, news < 0, news < 0 ? EVENT_UNKNOWN : db);
+    return true;
 }
 
 static void note_week(struct gpsd *s, int64_t given_ms, int64_t used_ms)
@@ -147,11 +160,6 @@ static void take_report(struct gpsd *s)
         driver_emit(s->ctx, &e);
 }
 
-static bool ours(const struct gpsd *s)
-{
-    return s->opt->device[0] == '\0' || strncmp(s->g.dev.path, s->opt->device, sizeof s->g.dev.path) == 0;
-}
-
 /*
  * gpsd cuts off objects that are longer than its buffer, and libgps takes what it understood of them for a report: half a longitude is a wrong one.
  * A whole object closes every brace it opens.
@@ -173,12 +181,52 @@ static bool is_whole(const char *line)
     return open == 0 && !text;
 }
 
-/* -1 may be a line libgps does not understand, or the end of the connection, which it reports with errno 0. */
-static bool still_there(const struct gpsd *s)
+/* One line, ended by NUL. libgps takes it apart, but for the sky: sky_line.h says why. */
+static bool take_line(struct gpsd *s, char *line, size_t n)
 {
-    char c;
-    ssize_t n = recv(s->g.gps_fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+    tap_put(s->tap_line, TAP_TEXT, 0, 0, line, n);
+    if (sky_line_is(line))
+        return see_sky(s, line, n);
+    if (line[0] == '$') {
+        int antenna = skywatch_antenna(line);
+        if (antenna != 0)
+            tell(s, EVENT_GNSS_ANTENNA, antenna < 0, EVENT_UNKNOWN);
+        return false;
+    }
+    s->g.set = 0;
+    if (!is_whole(line) || gps_unpack(line, &s->g) != 0) {
+        driver_count(s->ctx, "bad_lines", 1);
+        return false;
+    }
+    if ((s->g.set & MODE_SET) == 0 || !device_is(s, s->g.dev.path, strnlen(s->g.dev.path, sizeof s->g.dev.path)))
+        return false;
+    take_report(s);
+    return true;
+}
+
+/* The whole lines of what has come; the rest waits for its end. */
+static bool take_lines(struct gpsd *s)
+{
+    bool understood = false;
+    char *from = s->line, *end = s->line + s->got;
+    for (char *stop; (stop = memchr(from, '\n', (size_t)(end - from))) != NULL; from = stop + 1) {
+        size_t n = (size_t)(stop - from);
+        if (n > 0 && from[n - 1] == '\r')
+            n--;
+        from[n] = '\0';
+        if (s->too_long)
+            driver_count(s->ctx, "bad_lines", 1);
+        else if (n > 0)
+            understood |= take_line(s, from, n);
+        s->too_long = false;
+    }
+    s->got = (size_t)(end - from);
+    memmove(s->line, from, s->got);
+    if (s->got == LINE_CAP) {
+        s->too_long = true;
+        s->got = 0;
+    }
+    return understood;
 }
 
 static enum rc gpsd_input(void *state, char *why, size_t cap)
@@ -186,43 +234,17 @@ static enum rc gpsd_input(void *state, char *why, size_t cap)
     struct gpsd *s = state;
     bool understood = false;
     for (int i = 0; i < READ_MAX; i++) {
-        s->g.set = 0;
-        s->line[0] = '\0';
-        int n = gps_read(&s->g, s->line, (int)sizeof s->line);
-        if (n == 0)
+        ssize_t n = recv(s->g.gps_fd, s->line + s->got, LINE_CAP - s->got, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
             break;
-        if (s->line[0] != '\0')
-            tap_put(s->tap_line, TAP_TEXT, 0, 0, s->line, strcspn(s->line, "\r\n"));
-        if (n > 0 && !is_whole(s->line)) {
-            driver_count(s->ctx, "bad_lines", 1);
-            continue;
-        }
-        if (n > 0 && s->line[0] == '$') {
-            int antenna = skywatch_antenna(s->line);
-            if (antenna != 0)
-                tell(s, EVENT_GNSS_ANTENNA, antenna < 0, EVENT_UNKNOWN);
-            continue;
-        }
-        if (n < 0) {
-            if (still_there(s) && ++s->bad < BAD_MAX) {
-                driver_count(s->ctx, "bad_lines", 1);
-                continue;
-            }
+        if (n <= 0) {
             snprintf(why, cap, "gpsd closed the connection: is it being restarted?");
             return RC_END;
         }
-        s->bad = 0;
-        if ((s->g.set & SATELLITE_SET) != 0 && ours(s)) {
-            s->hdop = s->g.dop.hdop;
-            s->satellites = s->g.satellites_used;
-            s->sky_mono_ms = driver_mono_ms(s->ctx);
-            see_sky(s, s->sky_mono_ms);
-            understood = true;
-        }
-        if ((s->g.set & MODE_SET) != 0 && ours(s)) {
-            take_report(s);
-            understood = true;
-        }
+        s->got += (size_t)n;
+        understood |= take_lines(s);
     }
     return understood ? RC_OK : RC_AGAIN;
 }
