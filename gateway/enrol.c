@@ -32,6 +32,8 @@ struct talk {
 
 static void fail(struct talk *t, enum rc rc, const char *text)
 {
+    if (t->over)
+        return; /* the first reason is the right one */
     t->over = true;
     if (t->stored)
         return; /* what is on disk works */

@@ -33,7 +33,7 @@ struct keeper {
     size_t jobs;
     /* of the jobs */
     uint64_t order, version;
-    bool applying;
+    bool applying, stopping;
     char secret[UPLINK_SECRET_MAX + 1];
     uint64_t secret_order;
     uint8_t kind;
@@ -183,10 +183,8 @@ static bool add_job(struct keeper *k, enum job job)
 enum rc keeper_order(void *arg, const struct wire_order *o, char *why, size_t cap)
 {
     struct keeper *k = *(struct keeper **)arg;
-    if (k == NULL || k->on_stopped != NULL) {
-        snprintf(why, cap, "the gateway is stopping");
-        return RC_AGAIN;
-    }
+    if (k == NULL || k->stopping)
+        return RC_OK; /* without an answer: it comes again */
     if (o->kind == WIRE_ORDER_ROTATE) {
         if (k->secret[0] != '\0') {
             snprintf(why, cap, "another change of the secret is under way");
@@ -329,6 +327,7 @@ void keeper_stop(struct keeper *k, bool orderly, void (*on_stopped)(void *arg), 
     uv_timer_t *timers[] = {&k->trial, &k->lasted, &k->safe, &k->restart};
     if (orderly && !care_safe(k->setup.care) && k->seen.starts > 0)
         add_job(k, JOB_LASTED);
+    k->stopping = true;
     k->on_stopped = on_stopped;
     k->stopped_arg = arg;
     k->closing = 4;

@@ -178,7 +178,7 @@ static void on_order(void *arg, const struct wire_order *order)
 static enum rc on_care(void *arg, const struct wire_order *order, char *why, size_t cap)
 {
     struct program *p = arg;
-    return keeper_order(p->keeper, order, why, cap);
+    return keeper_order(&p->keeper, order, why, cap);
 }
 
 static void on_result(void *arg, const struct wire_order_result *r)
@@ -292,9 +292,7 @@ static void log_figures(const struct program *p)
 
 static void end_gateway(void *arg);
 static void end_outbox(void *arg);
-static void end_orders(void *arg);
 static void end_media(void *arg);
-static void end_keeper(void *arg);
 static void end_uplink(void *arg);
 
 static void on_own_closed(uv_handle_t *h)
@@ -328,30 +326,22 @@ static void end_outbox(void *arg) /* 3. commits what is open */
     outbox_stop(p->outbox, end_gateway, p);
 }
 
-static void end_orders(void *arg) /* 4. what was carried out is remembered */
-{
-    struct program *p = arg;
-    orders_stop(p->orders, end_outbox, p);
-}
-
-static void end_media(void *arg) /* 6. what is being written goes to disk */
+static void end_media(void *arg) /* 4. what is being written goes to disk */
 {
     struct program *p = arg;
     struct media *m = p->media;
     p->media = NULL;
     if (m != NULL)
-        media_close(m, end_keeper, p);
+        media_close(m, end_outbox, p);
     else
-        end_keeper(p);
+        end_outbox(p);
 }
 
-static void end_keeper(void *arg) /* 5. */
-{
-    struct program *p = arg;
-    keeper_stop(p->keeper, !p->restart, end_orders, p);
-}
-
-static void end_uplink(void *arg) /* 7. says goodbye */
+/*
+ * 5. says goodbye. Nothing but media opens files in other threads by now: on a foreign loop libwebsockets 4.1.6 closes its event descriptor twice, and
+ * the second time the number may already be somebody else's.
+ */
+static void end_uplink(void *arg)
 {
     struct program *p = arg;
     if (p->uplink != NULL)
@@ -360,11 +350,23 @@ static void end_uplink(void *arg) /* 7. says goodbye */
         end_media(p);
 }
 
+static void end_keeper(void *arg) /* 6. */
+{
+    struct program *p = arg;
+    keeper_stop(p->keeper, !p->restart, end_uplink, p);
+}
+
+static void end_orders(void *arg) /* 7. what was carried out is remembered */
+{
+    struct program *p = arg;
+    orders_stop(p->orders, end_keeper, p);
+}
+
 static void on_device_ended(void *arg)
 {
     struct program *p = arg;
     if (--p->devices_stopping == 0)
-        end_uplink(p);
+        end_orders(p);
 }
 
 static void end(struct program *p) /* 8. devices first: nothing new comes in */
@@ -380,7 +382,7 @@ static void end(struct program *p) /* 8. devices first: nothing new comes in */
     gateway_detach_all(p->gateway);
     p->devices_stopping = p->devices;
     if (p->devices == 0)
-        end_uplink(p);
+        end_orders(p);
     for (size_t i = p->devices; i > 0; i--)
         device_stop(p->device[i - 1], on_device_ended, p);
 }

@@ -29,7 +29,7 @@ struct orders {
     struct entry entry[ORDERS_KEPT];
     size_t next; /* the oldest */
     uv_work_t work;
-    bool writing, dirty;
+    bool writing, dirty, stopping;
     uint32_t writes;
     char *text; /* of the write under way: the pool's */
     size_t text_n;
@@ -221,6 +221,8 @@ void orders_take(struct orders *o, const struct wire_order *order)
     char message[WIRE_RESULT_MAX + 1] = "";
     struct entry *e = find(o, order->id);
     bool done = false;
+    if (o->stopping)
+        return; /* it comes again */
     if (e != NULL && e->state == KEPT) { /* the result was lost on its way */
         o->setup.result(o->setup.arg, &e->result);
         return;
@@ -283,6 +285,7 @@ enum rc orders_start(uv_loop_t *loop, const struct orders_setup *s, struct order
 
 void orders_stop(struct orders *o, void (*on_stopped)(void *arg), void *arg)
 {
+    o->stopping = true;
     if (orders_idle(o)) {
         on_stopped(arg);
         return;

@@ -28,7 +28,7 @@ struct orders_setup {
 
 /* orders_start - RC_OK, also with an unreadable file (told in the log: orders of before may be carried out again); RC_NO_MEMORY. */
 enum rc orders_start(uv_loop_t *loop, const struct orders_setup *s, struct orders **ret_o) RC_MUST_USE;
-/* on_stopped when what is being written is on disk; orders_free() after that. */
+/* No more orders are taken; on_stopped when what is being written is on disk; orders_free() after that. */
 void orders_stop(struct orders *o, void (*on_stopped)(void *arg), void *arg);
 void orders_free(struct orders *o); /* NULL is fine */
 

@@ -600,7 +600,7 @@ void uplink_stored(struct uplink *u, enum event_lane lane, uint64_t last_seq)
 
 void uplink_result(struct uplink *u, const struct wire_order_result *r)
 {
-    if (u->phase != PHASE_READY)
+    if (u->phase != PHASE_READY && u->phase != PHASE_SETTLE) /* orders may come right behind the Welcome */
         return;
     if (u->results == UPLINK_RESULTS_MAX) {
         log_warning("uplink", "more than %d results at once: that of order %" PRIu64 " is sent when the server asks again", UPLINK_RESULTS_MAX,

@@ -10,6 +10,7 @@
 
 #include "access.h"
 #include "arrive.h"
+#include "devices.h"
 #include "fleet.h"
 #include "footage.h"
 #include "journal.h"
@@ -24,6 +25,7 @@ struct api_setup {
     struct ledger *ledger;
     struct footage *footage; /* NULL: there are no pictures */
     struct access *access;
+    struct devices *devices; /* NULL: gateways and orders are not answered */
     struct arrive *arrive;
     const char *web_dir;    /* built pages, "" = none */
     const char *maps_dir;   /* *.mbtiles, "" = none */

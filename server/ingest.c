@@ -14,6 +14,7 @@ enum {
     WHEEL = 64,      /* seconds; who waits longer is looked at in between */
     DOOMED_MS = 5000, /* a close frame the peer does not take */
     BURST_S = 10,
+    ENROLS_MAX = 64, /* strangers with a code at a time */
 };
 
 /* --- who belongs where ---
@@ -41,6 +42,8 @@ struct link { /* lws' per-session memory */
     const char *reason, *detail; /* static texts */
     uint8_t state, ack_lanes; /* bit per lane: something to acknowledge */
     bool pinged, want_ack;    /* want_ack: the socket was not ready */
+    bool enrol;               /* a stranger who wants to be enrolled: gate is NULL */
+    struct devices_cursor orders;
     bool eager;               /* what is not acknowledged yet must not wait for ack_ms */
 };
 
@@ -74,6 +77,10 @@ struct ingest {
     /* result of the look at the upgrade's headers, for the callback that follows at once */
     const struct lws *checked;
     struct gate *checked_gate;
+    bool checked_enrol;
+    size_t enrols;
+    struct wire_order order;     /* to be sent: one at a time is enough */
+    struct wire_enrolled enrolled;
     uint64_t loop_ms;  /* the loop's clock when wall_ms was read */
     int64_t wall_ms;
     struct log_gate strangers;
@@ -392,6 +399,71 @@ static void on_hello(struct ingest *in, struct link *l)
     }
     l->state = LINK_READY;
     send_welcome(in, l);
+    if (in->setup.devices != NULL) {
+        devices_hello(in->setup.devices, h, in->wall_ms);
+        lws_callback_on_writable(l->wsi); /* orders that wait */
+    }
+}
+
+/* One order, or one piece of a bundle, whenever the socket has room. */
+static bool send_order(struct ingest *in, struct link *l)
+{
+    size_t n;
+    loop_now(in);
+    if (in->setup.devices == NULL || l->state != LINK_READY || lws_partial_buffered(l->wsi) ||
+        !devices_next(in->setup.devices, l->gate->vehicle->duty->gateway, &l->orders, in->wall_ms, &in->order))
+        return true;
+    if (wire_encode_order(&in->order, in->buf + LWS_PRE, WIRE_ORDER_MAX, &n) != RC_OK)
+        return true; /* of a newer program: the cursor is beyond it */
+    bool ok = link_send(in, l, n, LWS_WRITE_BINARY);
+    OPENSSL_cleanse(in->order.text, sizeof in->order.text);
+    lws_callback_on_writable(l->wsi);
+    return ok;
+}
+
+/* From the gateway itself: what became of an order, how it is. */
+static void on_own_words(struct ingest *in, struct link *l)
+{
+    const char *gateway = l->gate->vehicle->duty->gateway;
+    if (in->setup.devices == NULL)
+        return;
+    if (in->frame.kind == WIRE_REPORT) {
+        devices_report(in->setup.devices, gateway, &in->frame.report, in->wall_ms);
+        return;
+    }
+    devices_result(in->setup.devices, gateway, &in->frame.order_result, in->wall_ms);
+    if (in->frame.order_result.id == l->orders.order)
+        l->orders.sent_ms = l->orders.size = 0;
+    lws_callback_on_writable(l->wsi); /* the next one */
+}
+
+/* A stranger with a code. Every no has the same words. */
+static void on_enrol(struct ingest *in, struct link *l, const void *p, size_t n)
+{
+    const char *fault = "";
+    size_t len;
+    loop_now(in);
+    if (wire_decode(p, n, &in->frame, &fault) != RC_OK || in->frame.kind != WIRE_ENROL) {
+        link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", fault[0] != '\0' ? fault : "only enrol is understood here");
+        return;
+    }
+    bool stored = in->frame.enrol.stored;
+    enum rc rc = fleet_by_gateway(in->setup.fleet, in->frame.enrol.gateway) == NULL
+                     ? RC_DENIED
+                     : devices_enrol(in->setup.devices, &in->frame.enrol, in->wall_ms, &in->enrolled);
+    OPENSSL_cleanse(in->frame.enrol.code, sizeof in->frame.enrol.code);
+    if (rc == RC_AGAIN)
+        link_close(in, l, WIRE_CLOSE_TOO_FAST, "too fast", "too many codes are being tried, wait a minute");
+    else if (rc == RC_DENIED)
+        link_close(in, l, WIRE_CLOSE_UNAUTHORISED, "unauthorised", "unknown gateway, or the code is wrong, used or older than a day");
+    else if (rc != RC_OK)
+        link_close(in, l, WIRE_CLOSE_RESTART, "restart", "the server cannot store it now, try again with the same code");
+    else if (stored)
+        link_close(in, l, WIRE_CLOSE_BYE, "bye", "");
+    else if (wire_encode_enrolled(&in->enrolled, in->buf + LWS_PRE, WIRE_ORDER_MAX, &len) == RC_OK)
+        link_send(in, l, len, LWS_WRITE_BINARY);
+    OPENSSL_cleanse(in->enrolled.secret, sizeof in->enrolled.secret);
+    OPENSSL_cleanse(in->buf, LWS_PRE + WIRE_ORDER_MAX);
 }
 
 /* n events from first_seq on, none of them settled, and `skipped` before it that never come; frame is what is kept of them. False: not accepted. */
@@ -522,6 +594,10 @@ static void on_message(struct ingest *in, struct link *l, const void *p, size_t 
     uint64_t now = loop_now(in);
     l->heard_ms = now;
     l->pinged = false;
+    if (l->enrol) {
+        on_enrol(in, l, p, n);
+        return;
+    }
     if (!within_rate(in, l->gate, now, n)) {
         link_close(in, l, WIRE_CLOSE_TOO_FAST, "too fast", "more messages or bytes per second than allowed, wait and reconnect");
         return;
@@ -541,7 +617,9 @@ static void on_message(struct ingest *in, struct link *l, const void *p, size_t 
         on_batch(in, l, p, n);
     else if (in->frame.kind == WIRE_MEDIA_PART)
         on_media_part(in, l);
-    else if (in->frame.kind != WIRE_ORDER_RESULT && in->frame.kind != WIRE_REPORT)
+    else if (in->frame.kind == WIRE_ORDER_RESULT || in->frame.kind == WIRE_REPORT)
+        on_own_words(in, l);
+    else
         link_close(in, l, WIRE_CLOSE_MALFORMED, "malformed", "only hello, batch, media_part, order_result and report come from a gateway");
 }
 
@@ -603,6 +681,10 @@ static struct gate *authorise(struct ingest *in, struct lws *wsi)
     OPENSSL_cleanse(secret, sizeof secret);
     /* An unknown gateway takes as long as a wrong secret; an all-zero hash in the fleet file is no secret at all. */
     const uint8_t *want = v != NULL ? v->duty->secret_sha256 : none;
+    if (in->setup.devices != NULL) {
+        bool in_order = devices_admit(in->setup.devices, name, hash, want);
+        return v != NULL && in_order ? &in->gate[v->index] : NULL;
+    }
     bool same = CRYPTO_memcmp(hash, want, sizeof hash) == 0;
     bool set = CRYPTO_memcmp(want, none, sizeof none) != 0;
     return v != NULL && same && set ? &in->gate[v->index] : NULL;
@@ -616,8 +698,12 @@ static int on_filter(struct ingest *in, struct lws *wsi)
         return -1;
     if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) <= 0 || strcmp(path, INGEST_PATH) != 0)
         return -1;
+    char word[8];
     in->checked = wsi;
-    in->checked_gate = authorise(in, wsi);
+    in->checked_enrol = in->setup.devices != NULL && lws_hdr_copy(wsi, word, sizeof word, WSI_TOKEN_HTTP_AUTHORIZATION) > 0 && strcmp(word, "Enrol") == 0;
+    if (in->checked_enrol && in->enrols >= ENROLS_MAX)
+        return -1;
+    in->checked_gate = in->checked_enrol ? NULL : authorise(in, wsi);
     return 0;
 }
 
@@ -633,8 +719,14 @@ static void on_established(struct ingest *in, struct link *l, struct lws *wsi)
     *l = (struct link){.wsi = wsi, .state = LINK_NEW};
     l->since_ms = l->heard_ms = loop_now(in);
     l->gate = in->checked == wsi ? in->checked_gate : NULL;
+    l->enrol = in->checked == wsi && in->checked_enrol;
     in->checked = NULL;
     in->figures.connections++;
+    if (l->enrol) {
+        in->enrols++;
+        watch_in(in, l, first_look_ms(in));
+        return;
+    }
     if (l->gate == NULL) {
         link_close(in, l, WIRE_CLOSE_UNAUTHORISED, "unauthorised", "unknown gateway or wrong secret");
         return;
@@ -658,6 +750,7 @@ static void on_closed(struct ingest *in, struct link *l)
     list_remove(&l->deferred);
     part_free(in, l);
     in->figures.connections--;
+    in->enrols -= l->enrol;
     if (l->gate != NULL && l->gate->link == l) {
         l->gate->link = NULL;
         loop_now(in);
@@ -693,7 +786,7 @@ static int on_writable(struct ingest *in, struct link *l)
         send_acks(in, l);
     if (l->pinged && l->heard_ms + (uint64_t)in->setup.silent_ms / 2 <= loop_now(in))
         return link_ping(in, l) ? 0 : -1;
-    return 0;
+    return send_order(in, l) ? 0 : -1;
 }
 
 static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *p, size_t n)
@@ -755,6 +848,26 @@ void ingest_tick(struct ingest *in)
             look_after(in, LINK_OF(due.next, watch));
     }
     send_due(in);
+}
+
+static void look_at_device(struct ingest *in, struct gate *g)
+{
+    if (g->link == NULL)
+        return;
+    if (devices_revoked(in->setup.devices, g->vehicle->duty->gateway))
+        link_close(in, g->link, WIRE_CLOSE_UNAUTHORISED, "unauthorised", "revoked");
+    else if (g->link->state == LINK_READY)
+        lws_callback_on_writable(g->link->wsi);
+}
+
+void ingest_devices_changed(void *arg, const char *gateway)
+{
+    struct ingest *in = arg;
+    const struct fleet_vehicle *v = gateway[0] != '\0' ? fleet_by_gateway(in->setup.fleet, gateway) : NULL;
+    if (v != NULL)
+        look_at_device(in, &in->gate[v->index]);
+    for (size_t i = 0; gateway[0] == '\0' && i < fleet_count(in->setup.fleet); i++)
+        look_at_device(in, &in->gate[i]);
 }
 
 void ingest_drain(struct ingest *in)

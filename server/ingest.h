@@ -7,6 +7,7 @@
 #include <libwebsockets.h>
 #include <uv.h>
 
+#include "devices.h"
 #include "fleet.h"
 #include "footage.h"
 #include "journal.h"
@@ -23,6 +24,7 @@ struct ingest_setup {
     struct fleet *fleet;
     struct journal *journal;
     struct footage *footage; /* NULL: no pictures are taken */
+    struct devices *devices; /* NULL: secrets of the fleet file only, no orders */
     size_t max_connections; /* 10..60000 */
     double rate_per_s;      /* messages per second and gateway, token bucket with 10 s of burst */
     uint64_t bytes_per_s;   /* likewise */
@@ -37,6 +39,8 @@ void ingest_settled(struct ingest *i, uint64_t ticket);              /* from jou
 void ingest_tick(struct ingest *i);                                  /* once a second: time-outs, acks that are due */
 /* footage_setup.on_answer: hand it to the gateway if it is there. */
 void ingest_footage_answer(struct ingest *i, const char *gateway, const struct wire_media_ack *a);
+/* Something changed for this gateway, "" = perhaps all: an order waits, or it was revoked and is cut with 4401 (devices_listen()). */
+void ingest_devices_changed(void *in, const char *gateway);
 /* Close all connections with 1012; new ones are refused. */
 void ingest_drain(struct ingest *i);
 

@@ -20,6 +20,7 @@
 #include "../core/base/clock.h"
 #include "../core/base/log.h"
 #include "api.h"
+#include "care.h"
 #include "config.h"
 #include "dump.h"
 #include "footage.h"
@@ -56,6 +57,7 @@ struct server {
     struct ledger *ledger;
     struct footage *footage; /* NULL: no pictures are taken */
     struct access *access;
+    struct devices *devices;
     struct arrive *arrive;
     struct notify *notify;
     struct series *series;
@@ -225,7 +227,8 @@ static int ready(void *arg, char *why, size_t cap)
 static void metrics(void *arg, char *out, size_t cap)
 {
     const struct server *s = arg;
-    const struct metrics_sources sources = {s->ingest, s->journal, s->notify, s->live, s->series, s->footage, s->findings, s->late_findings, s->checkpoints};
+    const struct metrics_sources sources = {s->ingest, s->journal,  s->devices,       s->notify,     s->live,
+                                            s->series, s->footage, s->findings, s->late_findings, s->checkpoints};
     metrics_write(&sources, out, cap);
 }
 
@@ -373,6 +376,8 @@ static bool start_memory(struct server *s, char *why, size_t cap)
     if (s->config.media.total_mb > 0 && footage_open(&s->loop, &fs, &s->footage, why, cap) != RC_OK)
         return false;
     s->footage_open = s->footage != NULL;
+    if (devices_open(dir, &s->devices, why, cap) != RC_OK)
+        return false;
     static char secret[256];
     if (config_server_secret(s->config.notify.secret_file, secret, sizeof secret, why, cap) != RC_OK)
         return false;
@@ -418,6 +423,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
                               s->fleet,
                               s->journal,
                               s->footage,
+                              s->devices,
                               (size_t)s->config.ingest.max_connections,
                               s->config.ingest.rate_per_s,
                               (uint64_t)s->config.ingest.bytes_per_s,
@@ -431,6 +437,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
                            .ledger = s->ledger,
                            .footage = s->footage,
                            .access = s->access,
+                           .devices = s->devices,
                            .arrive = s->arrive,
                            .web_dir = s->config.server.web_dir,
                            .maps_dir = s->config.server.maps_dir,
@@ -445,6 +452,7 @@ static bool start_doors(struct server *s, char *why, size_t cap)
         snprintf(why, cap, "out of memory");
         return false;
     }
+    devices_listen(s->devices, ingest_devices_changed, s->ingest);
     if (api_new(&as, &s->api, why, cap) != RC_OK)
         return false;
     api_protocol(s->api, &s->protocol[0]); /* first: it takes plain HTTP, and refuses a websocket without a subprotocol */
@@ -497,6 +505,7 @@ static void on_tick(uv_timer_t *t)
     fleet_tick(s->fleet, now);
     arrive_tick(s->arrive, now);
     ingest_tick(s->ingest);
+    devices_tick(s->devices, now);
     live_tick(s->live, now);
     if (++s->since_checkpoint_s >= CHECKPOINT_S && s->phase == RUNNING) {
         s->since_checkpoint_s = 0;
@@ -647,6 +656,7 @@ static int run(struct server *s)
     api_free(s->api);
     live_free(s->live);
     ingest_free(s->ingest);
+    devices_close(s->devices);
     arrive_free(s->arrive);
     fleet_free(s->fleet);
     access_free(s->access);
@@ -672,6 +682,7 @@ static void usage(FILE *out)
           "  --print-openapi  print the OpenAPI document of the HTTP interface\n"
           "  --dump-journal   print every event in the journal, a JSON object a line; the server may be running\n",
           out);
+    fputs(care_usage, out);
 }
 
 static int check(struct server *s)
@@ -704,17 +715,21 @@ int main(int argc, char **argv)
                                             {"check-config", no_argument, NULL, 'k'},    {"print-config", no_argument, NULL, 'p'},
                                             {"print-openapi", no_argument, NULL, 'o'},   {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},            {"dump-journal", no_argument, NULL, 'd'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {NULL, 0, NULL, 0}};
     static struct server server; /* some kilobytes, and all-zero is its start */
     static struct conf_problems problems;
     const char *path = NULL, *set[SETS_MAX];
     size_t sets = 0;
     int todo = 0;
+    bool as_json = false;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'c') {
             path = optarg;
         } else if (c == 's' && sets < SETS_MAX) {
             set[sets++] = optarg;
+        } else if (c == 'j') {
+            as_json = true;
         } else if (c == 'h') {
             usage(stdout);
             return EXIT_SUCCESS;
@@ -730,7 +745,8 @@ int main(int argc, char **argv)
             return 64;
         }
     }
-    if (optind < argc) {
+    bool command = optind < argc && todo == 0 && (strcmp(argv[optind], "device") == 0 || strcmp(argv[optind], "order") == 0);
+    if (optind < argc && !command) {
         usage(stderr);
         return 64;
     }
@@ -744,6 +760,12 @@ int main(int argc, char **argv)
         return EXIT_CONFIG;
     }
     log_set_level(config_server_log_level(&server.config));
+    if (command) {
+        int status = care_command(&server.config, argv + optind, (size_t)(argc - optind), as_json);
+        if (status == 64)
+            usage(stderr);
+        return status;
+    }
     if (todo == 'p') {
         config_server_print(stdout, &server.config);
         return EXIT_SUCCESS;

@@ -58,6 +58,13 @@ void metrics_write(const struct metrics_sources *s, char *out, size_t cap)
     metric(&t, "journal_waiting_frames", "gauge", "frames not yet on disk", (double)jf.waiting_frames);
     metric(&t, "journal_commit_ms_p50", "gauge", "milliseconds of a commit, median since last asked", jf.commit_ms_p50);
     metric(&t, "journal_commit_ms_max", "gauge", "milliseconds of a commit, longest since last asked", jf.commit_ms_max);
+    struct devices_figures df;
+    devices_figures(s->devices, &df);
+    metric(&t, "enrolments_total", "counter", "gateways enrolled since the start", (double)df.enrolled);
+    metric(&t, "enrolments_refused_total", "counter", "enrolment codes refused", (double)df.refused_codes);
+    metric(&t, "orders_total", "counter", "orders given since the start, bundles included", (double)df.orders);
+    metric(&t, "order_results_total", "counter", "results of orders", (double)df.results);
+    metric(&t, "gateway_reports_total", "counter", "reports of gateways on themselves", (double)df.reports);
     metric(&t, "screens", "gauge", "screens connected now", (double)live_screens(s->live));
     metric(&t, "findings_total", "counter", "changes of findings since the start", (double)s->findings);
     metric(&t, "late_findings_total", "counter", "of them from backlog", (double)s->late_findings);

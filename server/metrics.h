@@ -13,6 +13,7 @@
 struct metrics_sources {
     struct ingest *ingest;
     struct journal *journal;
+    struct devices *devices;
     struct notify *notify;
     struct live *live;
     struct series *series; /* NULL: none */

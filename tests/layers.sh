@@ -33,6 +33,7 @@ RANKS = [
     # server: memory, mind, doors
     (r'server/(json|lineproto)\.[ch]$', 20),
     (r'server/(journal|ledger|access|footage)[a-z_]*\.[ch]$', 21),
+    (r'server/(devices)[a-z_]*\.[ch]$', 22),
     (r'server/(series|notify)[a-z_]*\.[ch]$', 22),
     (r'server/(fleet)[a-z_]*\.[ch]$', 22),
     (r'server/arrive[a-z_]*\.[ch]$', 23),

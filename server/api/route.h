@@ -181,6 +181,10 @@ void api_media_list(struct api_call *c);
 void api_media(struct api_call *c);
 void api_parent_link(struct api_call *c);
 void api_parent(struct api_call *c);
+void api_gateways(struct api_call *c);
+void api_gateway(struct api_call *c);
+void api_orders(struct api_call *c);
+void api_order(struct api_call *c);
 void api_maps(struct api_call *c);
 void api_tile(struct api_call *c);
 

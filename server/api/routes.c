@@ -51,6 +51,20 @@ static const struct api_field fields_tile[] = {
     {"y", API_IN_PATH, API_INT, true, 0, (1 << TILES_ZOOM_MAX) - 1, NULL, "row, from the north"},
 };
 
+static const char *const words_order[] = {"locate", "text", "buzzer", "snapshot", "restart_device", NULL}; /* gateways.c counts on the order */
+static const struct api_field fields_orders[] = {
+    {"id", API_IN_PATH, API_ID, true, 0, 0, NULL, "id of the vehicle"},
+    {"limit", API_IN_QUERY, API_INT, false, 1, 500, NULL, "how many, newest first; default 50"},
+};
+static const struct api_field fields_order[] = {
+    {"id", API_IN_PATH, API_ID, true, 0, 0, NULL, "id of the vehicle"},
+    {"kind", API_IN_BODY, API_WORD, true, 0, 0, words_order, "what to do"},
+    {"text", API_IN_BODY, API_TEXT, false, 1, WIRE_ORDER_TEXT_MAX, NULL,
+     "text: for the driver, at most 200 characters and no control characters; restart_device: the device's name"},
+    {"number", API_IN_BODY, API_INT, false, 0, 60000, NULL, "buzzer: how long in ms, default 1000; snapshot: camera unit, 100 to 103, 0 = all (default)"},
+    {"expires_s", API_IN_BODY, API_INT, false, 1, 86400, NULL, "not to be carried out later than in so many seconds; default 600"},
+};
+
 #define FIELDS(f) (f), sizeof(f) / sizeof *(f)
 
 static const struct api_route table[] = {
@@ -65,6 +79,13 @@ static const struct api_route table[] = {
     {HTTP_GET, "/api/v1/vehicles/{id}", API_OFFICER, api_vehicle, "vehicle", "One vehicle as it is now.", FIELDS(fields_id), "Vehicle", 0},
     {HTTP_GET, "/api/v1/vehicles/{id}/track", API_OFFICER, api_track, "track",
      "Where it was, how many were aboard, when doors were open, which speed limit held.", FIELDS(fields_track), "Track", 0},
+    {HTTP_GET, "/api/v1/vehicles/{id}/orders", API_OFFICER, api_orders, "orders", "What was ordered, by whom, and what became of it; newest first.",
+     FIELDS(fields_orders), "Orders", 0},
+    {HTTP_POST, "/api/v1/vehicles/{id}/orders", API_OFFICER, api_order, "order",
+     "Order something of a bus. A connected one is told at once, another one when it comes, unless the order has expired. None stops a vehicle.",
+     FIELDS(fields_order), "Order", 0},
+    {HTTP_GET, "/api/v1/gateways", API_OFFICER, api_gateways, "gateways", "All gateways as devices, with their last report.", NULL, 0, "Gateways", 0},
+    {HTTP_GET, "/api/v1/gateways/{id}", API_OFFICER, api_gateway, "gateway", "One gateway as a device.", FIELDS(fields_id), "Gateway", 0},
     {HTTP_GET, "/api/v1/routes", API_OFFICER, api_route_list, "routes", "All approved routes.", NULL, 0, "Routes", 0},
     {HTTP_GET, "/api/v1/routes/{id}", API_OFFICER, api_route_one, "route", "One approved route.", FIELDS(fields_id), "Route", 0},
     {HTTP_GET, "/api/v1/findings", API_CASE, api_findings, "findings", "Findings, newest first; police see those addressed to POL.",

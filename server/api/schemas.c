@@ -60,6 +60,37 @@ static const struct api_schema table[] = {
                      "\"description\":\"[time_ms, 0 all closed or 1 one open]\",\"items\":" TUPLE("2", "2", INT) "},\"limits\":{\"type\":\"array\","
                      "\"description\":\"[time_ms, limit in force in km/h], from the first fix on, where it changes; null: not known\",\"items\":" TUPLE(
                          "2", "2", NUM0) "},\"truncated\":" BOOL)},
+    {"Order", OBJECT("\"id\",\"kind\",\"text\",\"number\",\"version\",\"by\",\"state\",\"result\",\"created_ms\",\"expires_ms\",\"answered_ms\"",
+                     "\"id\":{\"type\":\"string\",\"pattern\":\"^[0-9]+$\"},\"kind\":{\"type\":\"string\",\"enum\":[\"locate\",\"text\",\"buzzer\","
+                     "\"snapshot\",\"restart_device\",\"config\",\"duty\",\"law\",\"rotate\"]},\"text\":" TEXT0 ",\"number\":" INT0 ",\"version\":" INT0
+                     ",\"by\":" TEXT ",\"state\":{\"type\":\"string\",\"enum\":[\"waiting\",\"sent\",\"done\",\"failed\",\"expired\",\"replaced\"]},"
+                     "\"result\":" TEXT0 ",\"created_ms\":" MS ",\"expires_ms\":" MS ",\"answered_ms\":" MS0)},
+    {"Orders", OBJECT("\"orders\"", "\"orders\":" LIST(REF("Order")))},
+    {"ReportDevice", OBJECT("\"name\",\"driver\",\"kind\",\"state\",\"events\",\"errors\",\"opens\",\"input_age_ms\"",
+                            "\"name\":" TEXT ",\"driver\":" TEXT ",\"kind\":" TEXT ",\"state\":" TEXT ",\"events\":" INT ",\"errors\":" INT
+                            ",\"opens\":" INT ",\"input_age_ms\":" INT0)},
+    {"Report",
+     OBJECT("\"time_ms\",\"clock\",\"clock_offset_ms\",\"uptime_s\",\"boots\",\"starts\",\"safe_mode\",\"firmware\",\"duty\",\"law\",\"config\","
+            "\"config_version\",\"duty_version\",\"law_version\",\"connected\",\"connects\",\"ack_ms\",\"disk_free\",\"disk_size\",\"board_mc\","
+            "\"supply_mv\",\"rss_bytes\",\"waiting_bulk\",\"waiting_urgent\",\"outbox_bytes\",\"written_per_day\",\"lost\",\"given_up\",\"bad\","
+            "\"devices\"",
+            "\"time_ms\":" MS ",\"clock\":{\"type\":\"string\",\"enum\":[\"none\",\"saved\",\"system\",\"ntp\",\"gnss\"]},\"clock_offset_ms\":" INT
+            ",\"uptime_s\":" INT ",\"boots\":" INT ",\"starts\":" INT ",\"safe_mode\":" BOOL ",\"firmware\":" TEXT ",\"duty\":" TEXT ",\"law\":" TEXT
+            ",\"config\":{\"type\":\"string\",\"enum\":[\"factory\",\"kept\",\"trial\"]},\"config_version\":" INT ",\"duty_version\":" INT
+            ",\"law_version\":" INT ",\"connected\":" BOOL ",\"connects\":" INT ",\"ack_ms\":" INT0 ",\"disk_free\":" INT0 ",\"disk_size\":" INT0
+            ",\"board_mc\":" INT0 ",\"supply_mv\":" INT0 ",\"rss_bytes\":" INT0 ",\"waiting_bulk\":" INT ",\"waiting_urgent\":" INT
+            ",\"outbox_bytes\":" INT0 ",\"written_per_day\":" INT0 ",\"lost\":" INT ",\"given_up\":" INT ",\"bad\":" INT ",\"devices\":" LIST(
+                REF("ReportDevice")))},
+    {"Gateway",
+     OBJECT("\"id\",\"vehicle\",\"state\",\"connected\",\"own_secret\",\"rotating\",\"code_expires_ms\",\"enrolled_ms\",\"seen_ms\",\"serial\","
+            "\"firmware\",\"bundles\",\"orders_waiting\",\"report_ms\",\"report\"",
+            "\"id\":" TEXT ",\"vehicle\":" TEXT0 ",\"state\":{\"type\":\"string\",\"enum\":[\"new\",\"enrolled\",\"revoked\"]},\"connected\":" BOOL
+            ",\"own_secret\":" BOOL ",\"rotating\":" BOOL ",\"code_expires_ms\":" MS0 ",\"enrolled_ms\":" MS0 ",\"seen_ms\":" MS0
+            ",\"serial\":" TEXT0 ",\"firmware\":" TEXT0 ",\"bundles\":" LIST(
+                OBJECT("\"kind\",\"wanted\",\"confirmed\"", "\"kind\":{\"type\":\"string\",\"enum\":[\"config\",\"duty\",\"law\"]},\"wanted\":" INT
+                                                           ",\"confirmed\":" INT)) ",\"orders_waiting\":" INT ",\"report_ms\":" MS0
+            ",\"report\":" OR_NULL(REF("Report")))},
+    {"Gateways", OBJECT("\"server_time_ms\",\"gateways\"", "\"server_time_ms\":" MS ",\"gateways\":" LIST(REF("Gateway")))},
     {"Stop", OBJECT(NAMED_REQUIRED ",\"lat\",\"lon\",\"along_m\",\"offset_s\"",
                     NAMED ",\"lat\":" NUM ",\"lon\":" NUM ",\"along_m\":" NUM ",\"offset_s\":" INT)},
     {"Segment", OBJECT("\"from_m\",\"to_m\",\"limit_kmh\",\"road_class\",\"hazard\"",

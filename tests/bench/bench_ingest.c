@@ -260,7 +260,7 @@ static void subject_open(struct world *w)
     if (fleet_new(law, set, &w->fleet) != RC_OK || arrive_new(w->fleet, "Asia/Shanghai", &w->arrive) != RC_OK ||
         journal_open(&w->loop, &js, &w->journal, why, sizeof why) != RC_OK)
         die(why);
-    struct ingest_setup is = {&w->loop, w->fleet, w->journal, NULL, 60000, 1e6, UINT64_C(1000000000), 3000, 10000, 60000};
+    struct ingest_setup is = {&w->loop, w->fleet, w->journal, NULL, NULL, 60000, 1e6, UINT64_C(1000000000), 3000, 10000, 60000};
     if (ingest_new(&is, &w->ingest) != RC_OK)
         die("ingest");
     ingest_protocol(w->ingest, &w->protocol[0]);

@@ -317,6 +317,10 @@ def main():
         for path in ('/healthz', '/readyz', '/api/v1/session', '/api/v1/routes', '/api/v1/routes/r1', '/api/v1/vehicles/bus-2', '/api/v1/maps',
                      '/api/v1/findings?severity=critical&vehicle=bus-1&from_ms=1', '/metrics', '/tiles/test/1/0/0', '/api/v1/openapi.json'):
             caller.ask('GET', path)
+        wait_for('a report of the gateway', 20, lambda: caller.ask('GET', '/api/v1/gateways')['gateways'][0]['report'])
+        assert caller.ask('GET', '/api/v1/gateways/gw-1')['report']['devices'][0]['name'] == 'player'
+        order = caller.ask('POST', '/api/v1/vehicles/bus-1/orders', OFFICER, {'kind': 'locate'})
+        assert order['kind'] == 'locate' and caller.ask('GET', '/api/v1/vehicles/bus-1/orders')['orders'][0]['id'] == order['id']
         caller.ask('GET', '/tiles/test/2/0/0', want=204)
         for path in ('/tiles/test/2/9/0', '/api/v1/vehicles/none', '/api/v1/routes/none', '/api/v1/findings/0123456789abcdef'):
             caller.ask('GET', path, want=404)
