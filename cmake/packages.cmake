@@ -30,6 +30,34 @@ foreach(program IN ITEMS gateway server)
   install(FILES scripts/completion/schoolward-${program} DESTINATION share/bash-completion/completions COMPONENT ${program})
 endforeach()
 
+# Manual pages; the options of gateway.conf(5) come from the program's own tables, so that they cannot differ.
+foreach(lang IN ITEMS en zh)
+  if(lang STREQUAL "zh")
+    set(folder zh_CN/)
+  else()
+    set(folder "")
+  endif()
+  set(made ${CMAKE_BINARY_DIR}/man/${folder}gateway.conf.5)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/man/${folder})
+  add_custom_command(OUTPUT ${made}
+    COMMAND schoolward-gateway print-man --lang ${lang} > ${made}.options
+    COMMAND ${CMAKE_COMMAND} -E cat ${CMAKE_SOURCE_DIR}/docs/man/${folder}gateway.conf.5.in ${made}.options > ${made}
+    DEPENDS schoolward-gateway docs/man/${folder}gateway.conf.5.in VERBATIM)
+  list(APPEND man_made ${made})
+  foreach(page IN ITEMS gateway:8:docs/man/${folder}schoolward-gateway.8 server:8:docs/man/${folder}schoolward-server.8 gateway:5:${made})
+    string(REPLACE ":" ";" page "${page}")
+    list(GET page 0 component)
+    list(GET page 1 section)
+    list(GET page 2 file)
+    get_filename_component(name ${file} NAME)
+    get_filename_component(file ${file} ABSOLUTE)
+    add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man/${folder}${name}.gz COMMAND gzip -9n -c ${file} > ${CMAKE_BINARY_DIR}/man/${folder}${name}.gz DEPENDS ${file} VERBATIM)
+    list(APPEND man_made ${CMAKE_BINARY_DIR}/man/${folder}${name}.gz)
+    install(FILES ${CMAKE_BINARY_DIR}/man/${folder}${name}.gz DESTINATION share/man/${folder}man${section} COMPONENT ${component})
+  endforeach()
+endforeach()
+add_custom_target(man ALL DEPENDS ${man_made})
+
 # --- packages ---
 if(NOT SCHOOLWARD_PACKAGE)
   return()

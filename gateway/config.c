@@ -284,6 +284,23 @@ void config_print(FILE *out, const struct config *c)
     }
 }
 
+bool config_table(size_t i, const char **ret_section, const struct field **ret_table, size_t *ret_n)
+{
+    const struct {
+        const char *section;
+        const struct field *table;
+        size_t n;
+    } all[] = {{"gateway", gateway_fields, N(gateway_fields)}, {"outbox", outbox_fields, N(outbox_fields)}, {"uplink", uplink_fields, N(uplink_fields)},
+               {"care", care_fields, N(care_fields)},          {"media", media_fields, N(media_fields)},    {"panel", panel_fields, panel_fields_n},
+               {"device NAME", device_fields, N(device_fields)}};
+    if (i >= N(all))
+        return false;
+    *ret_section = all[i].section;
+    *ret_table = all[i].table;
+    *ret_n = all[i].n;
+    return true;
+}
+
 enum log_level config_log_level(const struct config *c)
 {
     return (enum log_level)(LOG_LEVEL_ERROR + c->gateway.log_level);
@@ -294,6 +311,13 @@ enum rc config_secret(const struct config *c, char ret_secret[UPLINK_SECRET_MAX 
     const char *path = c->gateway.secret_file;
     char line[UPLINK_SECRET_MAX + 3];
     FILE *f = fopen(path, "re");
+    if (f == NULL && errno == ENOENT) { /* systemd.exec(5): a credential that the service's user cannot read where root keeps it */
+        const char *dir = getenv("CREDENTIALS_DIRECTORY");
+        char credential[CONFIG_PATH_MAX + 64];
+        if (dir != NULL && snprintf(credential, sizeof credential, "%s/schoolward-gateway.secret", dir) < (int)sizeof credential)
+            f = fopen(credential, "re");
+        errno = ENOENT;
+    }
     if (f == NULL) {
         snprintf(why, cap, "%s: %s: put the secret the server gave for gateway '%s' there, mode 0600", path, strerror(errno), c->gateway.id);
         return RC_IO;

@@ -70,10 +70,12 @@ enum rc config_read_text(const char *text, size_t n, const char *name, struct co
 void config_free(struct config *c); /* NULL is fine */
 
 void config_print(FILE *out, const struct config *c);
+/* The tables of the sections, one after the other, for the manual; false: there is no i-th. Drivers' own: driver_all. */
+bool config_table(size_t i, const char **ret_section, const struct field **ret_table, size_t *ret_n);
 enum log_level config_log_level(const struct config *c);
 
 /*
- * config_secret - the first line of the secret file.
+ * config_secret - the first line of the secret file; where that is not there, of systemd's credential schoolward-gateway.secret.
  *   returns  RC_OK; RC_IO, RC_INVALID (empty, too long, not printable) with the reason in why
  */
 enum rc config_secret(const struct config *c, char ret_secret[UPLINK_SECRET_MAX + 1], char *why, size_t cap) RC_MUST_USE;

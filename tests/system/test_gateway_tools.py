@@ -257,6 +257,60 @@ def test_record_camera_without_a_gateway(place):
     assert code == 64 and 'dsm' in err
 
 
+def doctor(*args, timeout=60):
+    code, out, err = run('doctor', *args, '--json', timeout=timeout)
+    assert not err, err
+    lines = json.loads(out)
+    assert code == max({'ok': 0, 'warn': 1, 'fail': 2}[x['mark']] for x in lines), (code, lines)
+    return code, {x['what']: (x['mark'], x['text']) for x in lines}
+
+
+def test_doctor_with_a_server(place):
+    port = free_port()
+    config = conf(place, 'bus-1', port, recording(place, 'ride', 10))
+    code, said = doctor('--config', config)
+    assert said['server port'][0] == 'fail' and 'Connection refused' in said['server port'][1] and code == 2, said
+    server = WireServer(port, SECRET).start()
+    code, said = doctor('--config', config)
+    assert said['server name'][0] == said['server port'][0] == said['server secret'][0] == 'ok', said
+    assert said['service'][0] == 'warn' and said['state_dir'][0] == 'ok', said
+    hellos = len(server.hellos)
+    g = start(place, 'bus-1', config)
+    wait_for('hello', 10, lambda: len(server.hellos) > hellos)
+    assert doctor('--config', config)[1]['service'][0] == 'ok'
+    assert len(server.hellos) == hellos + 1, 'the doctor must not say hello in the place of the gateway'
+    end(g)
+    place.write('bus-1-secret', 'another-secret-0123456789abcdef\n', 0o600)
+    code, said = doctor('--config', config)
+    assert said['server secret' if 'server secret' in said else 'server upgrade'][0] == 'fail', said
+    with open(place.path('bus-1-state', 'outbox.db'), 'r+b') as f:
+        f.write(b'\xaa' * 200)
+    os.remove(place.path('bus-1-secret'))
+    code, said = doctor('--config', config)
+    assert said['outbox'][0] == 'warn' and said['secret'][0] == 'fail', said
+    server.stop()
+    bad = place.write('bad.conf', '[gateway]\nid = x y\n')
+    code, said = doctor('--config', bad)
+    assert code == 2 and 'bad.conf:2: id' in said['configuration'][1], said
+
+
+def test_doctor_and_lines(place):
+    master, slave = pty.openpty()
+    other = os.open(os.ttyname(slave), os.O_RDWR | os.O_NOCTTY)
+    gpsd = FakeGpsd()
+    gpsd.start()
+    text = '[gateway]\nid = a\nstate_dir = %s\nduty_file =\n[device dsm]\ndriver = camera\nport = %s\n[device gnss]\ndriver = gpsd\nport = %d\n'
+    config = place.write('g.conf', text % (place.path(''), os.ttyname(slave), gpsd.port))
+    code, said = doctor('--config', config)
+    assert said['device dsm'][0] == 'fail' and 'python' in said['device dsm'][1] and str(os.getpid()) in said['device dsm'][1], said
+    assert said['device gnss'][0] == 'ok' and 'has a fix' in said['device gnss'][1], said
+    os.close(other)
+    gpsd.stop()
+    config = place.write('g.conf', text % (place.path(''), place.path('none'), free_port()))
+    code, out, _ = run('doctor', '--config', config, '--lang', 'zh')
+    assert code == 2 and '适配器是否插好' in out and '没有 gpsd' in out, out
+
+
 if __name__ == '__main__':
     import test_gateway_uplink
     test_gateway_uplink.run_all(globals())
