@@ -843,6 +843,71 @@ static void test_bytes_written_per_group(void **state)
     finish(b);
 }
 
+/*
+ * A week away from any server: a fix a second in groups of two, a counter and the inputs at 60 stops a day, health now and then. One day is written
+ * (all seven with SCHOOLWARD_NIGHTLY=1), on memory: what counts is bytes.
+ */
+static void test_a_week_in_64_mib(void **state)
+{
+    (void)state;
+    static struct outbox_store s;
+    char note[512], why[512];
+    const char *env = getenv("SCHOOLWARD_NIGHTLY");
+    const int days = env != NULL && strcmp(env, "1") == 0 ? 7 : 1;
+    char on_memory[64] = "/dev/shm/sw-week-XXXXXX", command[128], file[96];
+    if (mkdtemp(on_memory) == NULL)
+        skip();
+    snprintf(file, sizeof file, "%s/outbox.db", on_memory);
+    s = (struct outbox_store){0};
+    assert_int_equal(outbox_store_open(&s, file, note, why, sizeof note), RC_OK);
+    uint64_t events = 0;
+    uint32_t noise = 1;
+    int32_t lat = 240000000, lon = 1090000000, speed = 0;
+    for (int t = 0; t < days * 86400; t += 2) {
+        struct event e[8];
+        size_t n = 0;
+        for (int k = 0; k < 2; k++) {
+            noise = noise * 1664525U + 1013904223U;
+            speed = (speed + (int32_t)(noise >> 24) * 8 - 900) % 20000;
+            speed = speed < 0 ? -speed : speed;
+            lat += (int32_t)(noise >> 20 & 511) - 256 + speed / 200;
+            lon += (int32_t)(noise >> 10 & 511) - 256 + speed / 150;
+            e[n++] = (struct event){.time_ms = 1790000000000 + (t + k) * 1000LL,
+                                    .kind = EVENT_FIX,
+                                    .clock = EVENT_CLOCK_GNSS,
+                                    .fix = {.lat_e7 = lat,
+                                            .lon_e7 = lon,
+                                            .speed_mmps = speed,
+                                            .track_cdeg = (int32_t)(noise >> 8) % 36000,
+                                            .alt_dm = 1000 + (int32_t)(noise >> 28),
+                                            .hdop_d = 8 + (int32_t)(noise >> 30),
+                                            .satellites = (uint8_t)(9 + (noise >> 29)),
+                                            .mode = EVENT_FIX_3D}};
+        }
+        if (t % 1440 < 12) { /* at a stop: doors, counters */
+            e[n] = (struct event){.time_ms = e[0].time_ms,
+                                  .kind = EVENT_INPUTS,
+                                  .clock = EVENT_CLOCK_GNSS,
+                                  .inputs = {.state = (uint32_t)t / 2 & 1, .known = EVENT_IN_ALL}};
+            e[n + 1] = numbered(t);
+            e[n + 1].clock = EVENT_CLOCK_GNSS;
+            n += 2;
+        }
+        assert_int_equal(outbox_store_begin(&s), RC_OK);
+        assert_int_equal(outbox_store_add(&s, EVENT_LANE_BULK, e, n), RC_OK);
+        assert_int_equal(outbox_store_commit(&s), RC_OK);
+        events += n;
+    }
+    double mib_per_day = (double)outbox_store_used(&s) / days / 1048576.0;
+    print_message("days=%d events=%llu bytes_per_event=%.1f mib_per_day=%.2f days_in_64_mib=%.1f written_mb_per_day=%.0f\n", days,
+                  (unsigned long long)events, (double)outbox_store_used(&s) / (double)events, mib_per_day, 64 / mib_per_day,
+                  (double)s.bytes_written / days / 1e6);
+    outbox_store_close(&s);
+    snprintf(command, sizeof command, "rm -rf '%s'", on_memory);
+    assert_int_equal(system(command), 0);
+    assert_true(mib_per_day * 7 <= 64);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -864,6 +929,7 @@ int main(void)
         T(test_flipped_bit_in_a_record_is_dropped_and_counted),
         T(test_deleted_file_goes_on_above),
         T(test_bytes_written_per_group),
+        T(test_a_week_in_64_mib),
         T(test_kill_at_any_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
