@@ -273,7 +273,7 @@ void outbox_store_close(struct outbox_store *s)
     s->frame = NULL;
 }
 
-/* State rows of a new file. */
+/* State rows of a new file; PATH.floor says where it goes on if it was not new. */
 static enum rc first_states(struct outbox_store *s)
 {
     enum rc rc = RC_OK;
@@ -294,13 +294,12 @@ static enum rc open_file(struct outbox_store *s, char *why, size_t cap)
         return rc;
     /* the working set is a handful of pages; the gateway's whole budget is 8 MB */
     rc = db_exec(s->db, "PRAGMA cache_size=-128; PRAGMA journal_size_limit=4194304; PRAGMA temp_store=MEMORY");
-    bool fresh = one_number(s->db, "PRAGMA user_version") == 0;
     if (rc == RC_OK)
         rc = db_migrate(s->db, schema, (int)(sizeof schema / sizeof schema[0]), why, cap);
     if (rc == RC_OK) {
         s->page_bytes = (int)one_number(s->db, "PRAGMA page_size");
         rc = prepare_all(s);
-        if (rc == RC_OK && fresh)
+        if (rc == RC_OK) /* also where the power went between the table and its first rows */
             rc = first_states(s);
         if (rc == RC_OK)
             rc = take_stock(s);

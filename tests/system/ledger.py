@@ -123,14 +123,13 @@ class Ledger:
 
     def verdict(self):
         """lost: stored and neither here nor told by a gap record; doubled: a number under two sequences."""
-        told, gaps, unknown = [0, 0], 0, [False, False]
+        told, gaps = [0, 0], 0
         for l in self.lane:
             for r in l.seq.values():
                 if r.startswith('gap:'):
                     _, lane, _, _, n, _ = r.split(':')
                     gaps += 1
                     told[int(lane)] += int(n)
-                    unknown[int(lane)] |= int(n) == 0
         lost = doubled = unexplained = foreign = missing = 0
         for i, l in enumerate(self.lane):
             numbers = [int(r) for r in l.seq.values() if not r.startswith('gap:')]
@@ -139,7 +138,7 @@ class Ledger:
             foreign += len([n for n in there if not 1 <= n <= l.made])
             gone = len(l.stored - there)
             missing += gone
-            if gone > told[i] and not unknown[i]:
+            if gone > told[i]:
                 lost += gone - told[i]
                 self.note(i, sorted(l.stored - there))
         return {'lost': lost, 'doubled': doubled, 'foreign': foreign, 'conflicts': self.conflicts, 'malformed': len(self.malformed),
