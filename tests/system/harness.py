@@ -209,8 +209,8 @@ tokens_file = %s
 ''' % (self.port, self.url, state, place.path(name + '-fleet.json'), os.path.join(SOURCE, 'core/law/cn-national.json'), place.path(name + '-tokens'), extra))
         self.program = None
 
-    def start(self):
-        self.program = Program([os.path.join(BIN, 'schoolward-server'), '--config', self.conf], self.place.path(self.name + '.log'))
+    def start(self, env=None):
+        self.program = Program([os.path.join(BIN, 'schoolward-server'), '--config', self.conf], self.place.path(self.name + '.log'), env=env)
         wait_for('the server to be ready', 30, self.ready)
         return self
 
@@ -268,9 +268,9 @@ class Gateway:
         self.place, self.conf, self.name = place, conf, name
         self.program = None
 
-    def start(self):
+    def start(self, env=None):
         self.program = Program([os.path.join(BIN, 'schoolward-gateway'), '--config', self.conf], self.place.path(self.name + '.log'),
-                               env={'SCHOOLWARD_DEVICES': os.path.join(SOURCE, 'firmware-config/devices')})
+                               env=dict({'SCHOOLWARD_DEVICES': os.path.join(SOURCE, 'firmware-config/devices')}, **(env or {})))
         return self
 
 
