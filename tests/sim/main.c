@@ -16,6 +16,7 @@ static const struct {
     {"bus", sim_bus, "be the hardware of one bus: GNSS receiver, counter, inputs, camera"},
     {"fleet", sim_fleet, "be many buses that speak the wire"},
     {"load", sim_load, "flood a server with prepared frames"},
+    {"herd", sim_herd, "be many gateways that lose a server and come back"},
     {"replay", sim_replay, "send a recorded day of buses (GTFS and positions)"},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)

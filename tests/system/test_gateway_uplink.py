@@ -282,11 +282,11 @@ def test_other_refusals_are_told(place):
     end(g)
 
 
-def run_all(names):
+def run_all(names, files=1024):
     wanted = sys.argv[1:]
     tests = [(n, f) for n, f in sorted(names.items()) if n.startswith('test_') and callable(f) and (not wanted or n in wanted)]
     failed = 0
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     for name, fn in tests:
         began = time.monotonic()
         with Place() as place:
