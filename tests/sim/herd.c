@@ -265,9 +265,10 @@ static void tell(struct herd *h)
         peak = i - k + 1 > peak ? i - k + 1 : peak;
     }
     const int64_t zero = h->first_lost_ms;
+    const struct bus *middle = &h->bus[h->buses / 2];
     printf("gateways=%zu\nlost_s=%.3f\nfirst_s=%.3f\nmedian_s=%.3f\nlast_s=%.3f\npeak_per_100ms=%zu\ntries=%.2f\n", h->buses,
            (double)(h->last_lost_ms - zero) / 1000, (double)(h->bus[0].welcomed_ms - zero) / 1000,
-           (double)(h->bus[h->buses / 2].welcomed_ms - zero) / 1000, (double)(h->bus[h->buses - 1].welcomed_ms - zero) / 1000, peak,
+           (double)(middle->welcomed_ms - zero) / 1000, (double)(h->bus[h->buses - 1].welcomed_ms - zero) / 1000, peak,
            (double)h->begun / (double)h->buses);
 }
 
