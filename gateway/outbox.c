@@ -168,7 +168,7 @@ static void publish(struct outbox *o)
         o->io_ms = now;
         o->io_bytes = thread_wrote();
     }
-    int64_t used = o->store.db != NULL ? outbox_store_used(&o->store) : -1;
+    int64_t used = o->store.db != NULL ? outbox_store_used_lately(&o->store) : -1;
     pthread_mutex_lock(&o->lock);
     for (int i = 0; i < EVENT_LANES; i++) {
         uint64_t next = o->store.settled_next[i];
@@ -299,8 +299,10 @@ static void settled_done(struct outbox *o, uint64_t n)
 /* Over the size limit; a little more than needed, so that it is not the work of every commit, nor a gap record of each. */
 static enum rc make_room(struct outbox *o, uint64_t *ret_gone)
 {
-    int64_t used = outbox_store_used(&o->store), want = o->setup.max_bytes - o->setup.max_bytes / 64;
+    int64_t used = outbox_store_used_lately(&o->store), want = o->setup.max_bytes - o->setup.max_bytes / 64;
     enum rc rc = RC_OK;
+    if (used >= 0 && used > o->setup.max_bytes)
+        used = outbox_store_used(&o->store);
     if (used < 0 || used <= o->setup.max_bytes)
         return RC_OK;
     for (int i = 0; i < THIN_STEPS && rc == RC_OK && used > want; i++) {

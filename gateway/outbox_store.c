@@ -94,6 +94,8 @@ static int64_t one_number(sqlite3 *db, const char *sql)
     return v;
 }
 
+#define USED_STALE_BYTES 65536
+
 static int64_t number_of(sqlite3_stmt *q)
 {
     int64_t v = sqlite3_step(q) == SQLITE_ROW ? sqlite3_column_int64(q, 0) : -1;
@@ -105,6 +107,15 @@ int64_t outbox_store_used(struct outbox_store *s)
 {
     int64_t pages = number_of(s->pages), unused = number_of(s->unused);
     return pages < 0 || unused < 0 ? -1 : (pages - unused) * s->page_bytes;
+}
+
+int64_t outbox_store_used_lately(struct outbox_store *s)
+{
+    if (s->used_bytes <= 0 || s->bytes_written - s->used_written >= USED_STALE_BYTES) {
+        s->used_bytes = outbox_store_used(s);
+        s->used_written = s->bytes_written;
+    }
+    return s->used_bytes;
 }
 
 int64_t outbox_store_free_pages(struct outbox_store *s)

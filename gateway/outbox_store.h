@@ -65,6 +65,8 @@ struct outbox_store {
     int64_t basis_ms;       /* times of this start minus CLOCK_MONOTONIC */
     uint8_t quality;        /* enum event_clock, perhaps with OUTBOX_STORE_RAW */
     uint64_t damaged;       /* events whose row did not check out, dropped */
+    int64_t used_bytes;        /* as last asked for, */
+    uint64_t used_written;     /* when bytes_written was so much */
     uint64_t bytes_written; /* pages to the WAL, and from there into the file */
     bool reserved;          /* PATH.reserve is there */
     int wal_pages, page_bytes;
@@ -144,6 +146,8 @@ bool outbox_store_has(struct outbox_store *s, enum event_lane lane, uint64_t seq
 
 /* Bytes in use inside the file, free pages not counted; -1 if not known. */
 int64_t outbox_store_used(struct outbox_store *s);
+/* The same as it was at most 64 KiB of writing ago: to ask SQLite costs as much as a commit. */
+int64_t outbox_store_used_lately(struct outbox_store *s);
 /* Free pages inside the file, also of the open transaction; -1 if not known. */
 int64_t outbox_store_free_pages(struct outbox_store *s);
 

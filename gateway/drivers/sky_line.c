@@ -78,6 +78,18 @@ static bool word(struct text *t, const char *w)
     return true;
 }
 
+/* A value that is neither text nor nested ends where the next field begins. */
+static bool skip_plain(struct text *t)
+{
+    space(t);
+    if (t->at == t->end || *t->at == '"' || *t->at == '{' || *t->at == '[')
+        return false;
+    const char *from = t->at;
+    while (t->at < t->end && *t->at != ',' && *t->at != '}' && *t->at != ']')
+        t->at++;
+    return t->at > from && t->at < t->end;
+}
+
 /* Any value, unread. Brackets are only counted: what is inside is not ours. */
 static bool skip(struct text *t)
 {
@@ -109,10 +121,7 @@ static bool skip(struct text *t)
     return depth == 0;
 }
 
-static bool is(const char *s, size_t n, const char *w)
-{
-    return strlen(w) == n && memcmp(s, w, n) == 0;
-}
+#define IS(s, n, w) ((n) == sizeof(w) - 1 && memcmp(s, w, sizeof(w) - 1) == 0)
 
 static int small(double v, int max)
 {
@@ -133,8 +142,8 @@ static bool satellite(struct text *t, struct sky_line *sky)
     do {
         if (!string(t, &key, &n) || !next_is(t, ':'))
             return false;
-        bool ours = is(key, n, "PRN") || is(key, n, "ss") || is(key, n, "sigid");
-        if (is(key, n, "used") && word(t, "true"))
+        bool ours = IS(key, n, "PRN") || IS(key, n, "ss") || IS(key, n, "sigid");
+        if (IS(key, n, "used") && word(t, "true"))
             used = true;
         else if (ours && number(t, &v)) {
             if (key[0] == 'P')
@@ -143,7 +152,7 @@ static bool satellite(struct text *t, struct sky_line *sky)
                 ss = v;
             else
                 sigid = small(v, 7);
-        } else if (!skip(t)) {
+        } else if (!skip_plain(t) && !skip(t)) {
             return false;
         }
     } while (next_is(t, ','));
@@ -183,10 +192,10 @@ bool sky_line_read(const char *line, size_t n, struct sky_line *ret)
     do {
         if (!string(&t, &key, &len) || !next_is(&t, ':'))
             return false;
-        if (is(key, len, "satellites") && !sky.satellites) {
+        if (IS(key, len, "satellites") && !sky.satellites) {
             if (!satellites(&t, &sky))
                 return false;
-        } else if (!(is(key, len, "hdop") && number(&t, &sky.hdop)) && !(is(key, len, "device") && string(&t, &sky.device, &sky.device_n)) && !skip(&t)) {
+        } else if (!(IS(key, len, "hdop") && number(&t, &sky.hdop)) && !(IS(key, len, "device") && string(&t, &sky.device, &sky.device_n)) && !skip(&t)) {
             return false;
         }
     } while (next_is(&t, ','));

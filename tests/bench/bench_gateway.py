@@ -171,6 +171,11 @@ class Feed:
             self.n += 1
 
 
+def places(words):
+    pairs = struct.unpack('500Q', words[16:16 + 4000])
+    return {pairs[i]: pairs[i + 1] for i in range(0, 500, 2) if pairs[i]}
+
+
 def real_time(place, server, fleet_line):
     """All drivers on, one fix a second: memory, system calls, bytes on the wire and on the disk, heap allocations."""
     receiver = Receiver(place)
@@ -232,9 +237,14 @@ def real_time(place, server, fleet_line):
     with open(counter, 'rb') as f:
         words = mmap.mmap(f.fileno(), 4096, prot=mmap.PROT_READ)
     ours_a, theirs_a, n_a = *struct.unpack('QQ', words[:16]), feed.n
+    places_a = places(words)
     feed.run(seconds=20)
     ours_b, theirs_b = struct.unpack('QQ', words[:16])
     say('allocations_per_fix', (ours_b - ours_a) / (feed.n - n_a), '%.2f')
+    for at, n in sorted(places(words).items()):
+        if n > places_a.get(at, 0):
+            line = subprocess.run(['addr2line', '-s', '-f', '-e', os.path.join(BIN, 'schoolward-gateway'), hex(at - 1)], stdout=subprocess.PIPE, text=True).stdout.split()
+            print('allocation_at=%s n=%d' % (' '.join(line), n - places_a.get(at, 0)))
     say('allocations_per_fix_libraries', (theirs_b - theirs_a) / (feed.n - n_a), '%.1f')
     gateway.program.stop()
     gpsd.stop()
@@ -328,7 +338,8 @@ def main():
         for bus in fleet['vehicles']:
             mine = dict(one, vehicles=[{k: v for k, v in bus.items() if k != 'secret_sha256'}])
             place.write(bus['id'] + '-duty.json', json.dumps(mine))
-        instructions(place, server, place.path('bus-2-duty.json'))
+        if os.environ.get('BENCH_ONLY') != 'real':
+            instructions(place, server, place.path('bus-2-duty.json'))
         if not os.environ.get('BENCH_KEEP'):
             real_time(place, server, place.path('bus-1-duty.json'))
 
