@@ -57,7 +57,7 @@ struct job {
     int64_t base_ms;
     uint8_t quality;
     bool trusted, move;
-    struct wire_ack ack[]; /* JOB_ACK one, JOB_WELCOME one per lane */
+    struct wire_ack ack[EVENT_LANES]; /* JOB_ACK one, JOB_WELCOME one per lane */
 };
 
 struct answer {
@@ -85,6 +85,8 @@ struct outbox {
     struct ring ring[EVENT_LANES];
     struct job *jobs, **jobs_end;
     struct answer *answers, **answers_end;
+    struct job *spare_jobs; /* done with; kept, so that a fix costs no allocation */
+    struct answer *spare;   /* with room for a frame */
     int64_t group_due_ms; /* 0: no bulk group is open */
     bool stopping, stopped;
     bool stored_news[EVENT_LANES], trouble_news, trouble;
@@ -464,7 +466,12 @@ static void answer(struct outbox *o, struct answer *a)
 
 static void do_fetch(struct outbox *o, const struct job *j)
 {
-    struct answer *a = malloc(sizeof *a + WIRE_FRAME_MAX);
+    pthread_mutex_lock(&o->lock);
+    struct answer *a = o->spare;
+    o->spare = NULL;
+    pthread_mutex_unlock(&o->lock);
+    if (a == NULL)
+        a = malloc(sizeof *a + WIRE_FRAME_MAX);
     if (a == NULL) { /* nobody can be told without memory; the loop asks again when it sees nothing coming */
         log_error("outbox", "out of memory");
         abort();
@@ -482,8 +489,7 @@ static void do_fetch(struct outbox *o, const struct job *j)
         if (a->rc == RC_CORRUPT || a->rc == RC_IO)
             disk_failed(o, a->rc, "cannot be read");
     }
-    struct answer *fit = realloc(a, sizeof *a + a->len);
-    answer(o, fit != NULL ? fit : a);
+    answer(o, a);
 }
 
 static void take_ack(struct outbox *o, const struct wire_ack *k)
@@ -610,7 +616,10 @@ static void do_jobs(struct outbox *o, struct job *j)
         case JOB_OFFLINE: outbox_store_offline(&o->store); break;
         case JOB_CLOCK: do_clock(o, j); break;
         }
-        free(j);
+        pthread_mutex_lock(&o->lock);
+        j->next = o->spare_jobs;
+        o->spare_jobs = j;
+        pthread_mutex_unlock(&o->lock);
         j = next;
     }
 }
@@ -686,6 +695,11 @@ static void release(struct outbox *o)
     pthread_mutex_destroy(&o->lock);
     if (o->lock_fd >= 0)
         close(o->lock_fd);
+    free(o->spare);
+    for (struct job *next, *k = o->spare_jobs; k != NULL; k = next) {
+        next = k->next;
+        free(k);
+    }
     free(o);
 }
 
@@ -727,7 +741,13 @@ static void deliver(struct outbox *o)
             a->done(a->arg, a->rc, a->lane, a->frame, a->len, a->first_seq, a->n);
         if (a->welcomed != NULL)
             a->welcomed(a->arg, a->rc);
-        free(a);
+        pthread_mutex_lock(&o->lock);
+        bool keep = o->spare == NULL && a->done != NULL; /* a Welcome's answer has no room */
+        if (keep)
+            o->spare = a;
+        pthread_mutex_unlock(&o->lock);
+        if (!keep)
+            free(a);
         a = next;
     }
 }
@@ -851,21 +871,28 @@ static void post(struct outbox *o, struct job *j)
     pthread_mutex_unlock(&o->lock);
 }
 
-static struct job *new_job(enum job_kind kind, size_t acks)
+static struct job *new_job(struct outbox *o, enum job_kind kind)
 {
-    struct job *j = malloc(sizeof *j + acks * sizeof(struct wire_ack));
+    pthread_mutex_lock(&o->lock);
+    struct job *j = o->spare_jobs;
+    if (j != NULL)
+        o->spare_jobs = j->next;
+    pthread_mutex_unlock(&o->lock);
+    if (j == NULL)
+        j = malloc(sizeof *j);
     if (j == NULL) { /* a few hundred bytes: a gateway that cannot have them is better started again by its supervisor */
         log_error("outbox", "out of memory");
         abort();
     }
-    *j = (struct job){.kind = kind};
+    memset(j, 0, offsetof(struct job, ack));
+    j->kind = kind;
     return j;
 }
 
 void outbox_fetch(struct outbox *o, enum event_lane lane, uint64_t from_seq, uint64_t to_seq, size_t max_events, bool backlog, outbox_batch_fn *done,
                   void *arg)
 {
-    struct job *j = new_job(JOB_FETCH, 0);
+    struct job *j = new_job(o, JOB_FETCH);
     j->lane = lane;
     j->from_seq = from_seq;
     j->to_seq = to_seq;
@@ -878,7 +905,7 @@ void outbox_fetch(struct outbox *o, enum event_lane lane, uint64_t from_seq, uin
 
 void outbox_clock(struct outbox *o, uint64_t boot, int64_t base_ms, uint8_t quality, bool trusted)
 {
-    struct job *j = new_job(JOB_CLOCK, 0);
+    struct job *j = new_job(o, JOB_CLOCK);
     j->boot = boot;
     j->base_ms = base_ms;
     j->quality = quality;
@@ -893,19 +920,19 @@ void outbox_clock(struct outbox *o, uint64_t boot, int64_t base_ms, uint8_t qual
 
 void outbox_offline(struct outbox *o)
 {
-    post(o, new_job(JOB_OFFLINE, 0));
+    post(o, new_job(o, JOB_OFFLINE));
 }
 
 void outbox_acked(struct outbox *o, const struct wire_ack *ack)
 {
-    struct job *j = new_job(JOB_ACK, 1);
+    struct job *j = new_job(o, JOB_ACK);
     j->ack[0] = *ack;
     post(o, j);
 }
 
 void outbox_welcome(struct outbox *o, const struct wire_ack ack[EVENT_LANES], outbox_welcome_fn *done, void *arg)
 {
-    struct job *j = new_job(JOB_WELCOME, EVENT_LANES);
+    struct job *j = new_job(o, JOB_WELCOME);
     memcpy(j->ack, ack, EVENT_LANES * sizeof *ack);
     j->welcomed = done;
     j->arg = arg;

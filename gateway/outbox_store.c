@@ -279,8 +279,10 @@ void outbox_store_close(struct outbox_store *s)
     db_close(s->db);
     s->db = NULL;
     free(s->scratch);
+    free(s->gather);
     free(s->frame);
     s->scratch = NULL;
+    s->gather = NULL;
     s->frame = NULL;
 }
 
@@ -442,8 +444,9 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
     }
     snprintf(s->path, sizeof s->path, "%s", path);
     s->scratch = malloc(sizeof *s->scratch);
+    s->gather = malloc(WIRE_BATCH_MAX * sizeof *s->gather);
     s->frame = malloc(WIRE_FRAME_MAX);
-    if (s->scratch == NULL || s->frame == NULL) {
+    if (s->scratch == NULL || s->gather == NULL || s->frame == NULL) {
         outbox_store_close(s);
         return RC_NO_MEMORY;
     }
@@ -1006,10 +1009,8 @@ enum rc outbox_store_read(struct outbox_store *s, enum event_lane lane, uint64_t
         return RC_END;
     if (max_events < 1 || max_events > WIRE_BATCH_MAX)
         max_events = WIRE_BATCH_MAX;
-    struct gather g = {.max = max_events, .e = malloc(max_events * sizeof *g.e)};
+    struct gather g = {.max = max_events, .e = s->gather};
     uint64_t below = 0;
-    if (g.e == NULL)
-        return RC_NO_MEMORY;
     enum rc rc = gather_rows(s, lane, from_seq, to_seq, &g);
     if (rc == RC_OK)
         rc = end_below(s, lane, g.first, &below);
@@ -1027,6 +1028,5 @@ enum rc outbox_store_read(struct outbox_store *s, enum event_lane lane, uint64_t
                 s->lane[lane].sent = (struct wire_settled){.through = s->settled_next[lane] - 1};
         }
     }
-    free(g.e);
     return rc;
 }

@@ -70,6 +70,7 @@ struct outbox_store {
     uint64_t bytes_written; /* pages to the WAL, and from there into the file */
     bool reserved;          /* PATH.reserve is there */
     int wal_pages, page_bytes;
+    struct event *gather;      /* WIRE_BATCH_MAX, likewise: a batch being read */
     struct wire_frame *scratch; /* to decode rows; lives while open */
     uint8_t *frame;             /* to encode rows; likewise */
 };

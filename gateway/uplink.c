@@ -72,8 +72,6 @@ static void forget_connection(struct uplink *u)
         outbox_offline(u->setup.outbox);
     u->wsi = NULL;
     u->generation++;
-    free(u->tx);
-    u->tx = NULL;
     u->tx_len = 0;
     u->rx_len = 0;
     u->results = 0;
@@ -544,7 +542,8 @@ enum rc uplink_start(uv_loop_t *loop, const struct uplink_setup *s, struct uplin
     u->target = (struct uplink_target){.host = u->url.host, .path = u->url.path, .gateway = u->gateway, .ca_file = u->ca_file, .tls = u->url.tls};
     u->rx = malloc(UPLINK_RX_MAX);
     u->frame = malloc(sizeof *u->frame);
-    if (rc == RC_OK && (u->rx == NULL || u->frame == NULL))
+    u->tx = malloc(LWS_PRE + WIRE_FRAME_MAX);
+    if (rc == RC_OK && (u->rx == NULL || u->frame == NULL || u->tx == NULL))
         rc = RC_NO_MEMORY;
     if (rc == RC_OK) {
         void *loops[1] = {loop};

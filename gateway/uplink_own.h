@@ -62,8 +62,8 @@ struct uplink {
     bool fetching;       /* one at a time */
     unsigned fetch_generation;
     struct uplink_want want;
-    uint8_t *tx; /* LWS_PRE, then a frame ready to be written */
-    size_t tx_len;
+    uint8_t *tx;   /* LWS_PRE, then room for a frame: for good, a frame a second must not cost an allocation */
+    size_t tx_len; /* of the frame ready to be written, 0: none */
     struct uplink_flight tx_flight;
     struct uplink_media media;
     bool media_due; /* a piece of a file goes when the socket takes it */

@@ -33,12 +33,6 @@ static void on_fetched(void *arg, enum rc rc, enum event_lane lane, const void *
         uplink_queue_smaller(&u->queue);
         uplink_pump(u);
     } else if (rc == RC_OK) {
-        u->tx = malloc(LWS_PRE + len);
-        if (u->tx == NULL) {
-            uplink_because(u, UPLINK_CAUSE_FAULT, "out of memory", "");
-            uplink_kill(u);
-            return;
-        }
         memcpy(u->tx + LWS_PRE, frame, len);
         u->tx_len = len;
         u->tx_flight = (struct uplink_flight){.lane = lane, .backlog = u->want.backlog, .first = first_seq, .last = first_seq + n - 1};
@@ -60,7 +54,7 @@ static void pump_media(struct uplink *u)
 
 void uplink_pump(struct uplink *u)
 {
-    if (u->phase != PHASE_READY || u->fetching || u->tx != NULL || u->stopping)
+    if (u->phase != PHASE_READY || u->fetching || u->tx_len > 0 || u->stopping)
         return;
     if (!uplink_queue_next(&u->queue, &u->want)) {
         pump_media(u);
@@ -167,7 +161,7 @@ int uplink_writeable(struct uplink *u)
         r = write_result(u);
     } else if (uplink_report_due(u)) {
         r = write_report(u);
-    } else if (u->tx != NULL) {
+    } else if (u->tx_len > 0) {
         r = lws_write(u->wsi, u->tx + LWS_PRE, u->tx_len, LWS_WRITE_BINARY) < (int)u->tx_len ? -1 : 0;
         u->figures.batches++;
         u->figures.bytes += u->tx_len;
@@ -175,13 +169,12 @@ int uplink_writeable(struct uplink *u)
         if (u->tx_flight.backlog)
             u->figures.backlog_events += u->tx_flight.last - u->tx_flight.first + 1;
         uplink_queue_sent(&u->queue, &u->tx_flight, clock_mono_ms());
-        free(u->tx);
-        u->tx = NULL;
+        u->tx_len = 0;
         uplink_pump(u);
     } else if (u->media_due && !u->fetching) {
         r = write_media(u);
     }
-    if (r == 0 && (u->results > 0 || u->tx != NULL || uplink_report_due(u)))
+    if (r == 0 && (u->results > 0 || u->tx_len > 0 || uplink_report_due(u)))
         lws_callback_on_writable(u->wsi);
     return r;
 }

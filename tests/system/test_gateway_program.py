@@ -94,7 +94,7 @@ def test_damaged_outbox_does_not_stop_it(place):
     port = free_port()
     config = conf(place, 'bus-1', port, recording(place, 'ride', 300))
     g = start(place, 'bus-1', config)
-    wait_for('the records', 10, lambda: os.path.exists(place.path('bus-1-state', 'outbox.db-wal')) and os.path.getsize(place.path('bus-1-state', 'outbox.db-wal')) > 8000)
+    wait_for('the records', 10, lambda: os.path.exists(place.path('bus-1-state', 'outbox.db-wal')) and os.path.getsize(place.path('bus-1-state', 'outbox.db-wal')) > 4000)
     g.program.kill()
     for name in ('outbox.db', 'outbox.db-wal'):
         with open(place.path('bus-1-state', name), 'r+b') as f:
