@@ -177,7 +177,7 @@ def compare_track(caller, fixes):
     steps = [b[0] - a[0] for a, b in zip(track['points'], track['points'][1:])]
     assert all(500 <= s <= 1500 for s in steps), steps
     assert [d[1] for d in track['doors']] == [1, 0], track['doors']
-    assert track['points'][2][0] < track['doors'][1][0] < track['points'][3][0], track['doors']
+    assert track['points'][0][0] < track['doors'][1][0] < track['points'][1][0], track['doors']
     assert track['counts'] and track['counts'][-1][1] == 52, track['counts']
     steps = track['limits']  # on change only, from the first fix on
     assert steps and steps[0][0] == track['points'][0][0] and all(a[1] != b[1] and a[0] < b[0] for a, b in zip(steps, steps[1:])), steps

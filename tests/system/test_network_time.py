@@ -49,11 +49,14 @@ class Clock:
         return time.time() + self.ahead_s
 
 
+STEP = 1e-6  # degrees: in hurried time fixes come closer together than they were made, and must not look like a bus that jumps
+
+
 def day_of_a_bus(place, name, seconds):
     """1 Hz positions, a count a minute, an alarm every five: (file, expected rows without time)."""
     lines, want = ['# schoolward-replay 1'], []
     for i in range(seconds):
-        lat = round(24.0 + i * 9e-5, 7)
+        lat = round(24.0 + i * STEP, 7)
         lines.append('%d fix %.7f 109.4 10.0 0.0 0.9 9 3' % (i * 1000, lat))
         want.append(('fix', i, lat))
         if i % 60 == 30:
@@ -103,7 +106,7 @@ def test_three_hours_without_a_network(place):
     end(g)
     rows = server.journal_rows()
     fixes = sorted(of(rows, 'zone', 'fix'), key=lambda r: r['seq'])
-    played = round((fixes[-1]['lat'] - 24.0) / 9e-5) + 1
+    played = round((fixes[-1]['lat'] - 24.0) / STEP) + 1
     check_set(rows, 'zone', [w for w in want if w[1] < played or w[1] == played - 1])
     inside = [r for r in of(rows, 'zone', 'camera') if down_ms + 60000 < r['time_ms'] < back_ms - 1200000]
     steps = [b['time_ms'] - a['time_ms'] for a, b in zip(fixes, fixes[1:])]
