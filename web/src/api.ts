@@ -95,6 +95,37 @@ export interface Finding {
   ack: Acknowledgement | null
 }
 
+/* What has arrived of a finding's pictures and clips. */
+export interface MediaItem {
+  sha256: string; time_ms: number; unit: 'adas' | 'dsm' | 'tpms' | 'bsd'; unit_zh: string; unit_en: string
+  type: 'picture' | 'audio' | 'video'; alarm_id: number; bytes: number
+}
+
+export type OrderKind = 'locate' | 'text' | 'buzzer' | 'snapshot' | 'restart_device'
+export type OrderState = 'waiting' | 'sent' | 'done' | 'failed' | 'expired' | 'replaced'
+export interface Order {
+  id: string; kind: OrderKind | 'config' | 'duty' | 'law' | 'rotate'; text: string | null; number: number | null; version: number | null
+  by: string; state: OrderState; result: string | null; created_ms: number; expires_ms: number; answered_ms: number | null
+}
+export interface NewOrder { kind: OrderKind; text?: string; number?: number; expires_s?: number }
+
+export interface Report {
+  time_ms: number; clock: 'none' | 'saved' | 'system' | 'ntp' | 'gnss'; clock_offset_ms: number; uptime_s: number; boots: number; starts: number
+  safe_mode: boolean; firmware: string; duty: string; law: string; config: 'factory' | 'kept' | 'trial'
+  config_version: number; duty_version: number; law_version: number
+  connected: boolean; connects: number; ack_ms: number | null
+  disk_free: number | null; disk_size: number | null; board_mc: number | null; supply_mv: number | null; rss_bytes: number | null
+  waiting_bulk: number; waiting_urgent: number; outbox_bytes: number | null; written_per_day: number | null
+  lost: number; given_up: number; bad: number
+  devices: { name: string; driver: string; kind: string; state: string; events: number; errors: number; opens: number; input_age_ms: number | null }[]
+}
+export interface Gateway {
+  id: string; vehicle: string | null; state: 'new' | 'enrolled' | 'revoked'; connected: boolean; own_secret: boolean; rotating: boolean
+  code_expires_ms: number | null; enrolled_ms: number | null; seen_ms: number | null; serial: string | null; firmware: string | null
+  bundles: { kind: 'config' | 'duty' | 'law'; wanted: number; confirmed: number }[]
+  orders_waiting: number; report_ms: number | null; report: Report | null
+}
+
 export type ParentState = 'not_running' | 'coming' | 'arriving' | 'at_stop' | 'passed' | 'no_signal'
 export interface ParentView {
   plate: string
@@ -153,6 +184,12 @@ export class Api {
   }
   finding(id: string) { return this.call<Finding>('GET', `/findings/${encodeURIComponent(id)}`) }
   evidence(id: string) { return this.call<Track>('GET', `/findings/${encodeURIComponent(id)}/evidence`) }
+  media(id: string) { return this.call<{ media: MediaItem[] }>('GET', `/findings/${encodeURIComponent(id)}/media`) }
+  mediaBytes(sha256: string) { return this.call<ArrayBuffer>('GET', `/media/${encodeURIComponent(sha256)}`, undefined, (a) => a.arrayBuffer()) }
+  orders(vehicle: string, limit = 10) { return this.call<{ orders: Order[] }>('GET', `/vehicles/${encodeURIComponent(vehicle)}/orders${query({ limit })}`) }
+  order(vehicle: string, order: NewOrder) { return this.call<Order>('POST', `/vehicles/${encodeURIComponent(vehicle)}/orders`, order) }
+  gateways() { return this.call<{ server_time_ms: number; gateways: Gateway[] }>('GET', '/gateways') }
+  gateway(id: string) { return this.call<Gateway>('GET', `/gateways/${encodeURIComponent(id)}`) }
   acknowledge(id: string, note: string) {
     const body = note.trim() === '' ? {} : { note: note.trim() }
     return this.call<Finding>('POST', `/findings/${encodeURIComponent(id)}/acknowledgements`, body)
@@ -164,18 +201,18 @@ export class Api {
   parent() { return this.call<ParentView>('GET', '/parent') }
   maps() { return this.call<{ maps: MapSet[] }>('GET', '/maps') }
 
-  private async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  private async call<T>(method: string, path: string, body?: unknown, read = (a: Response): Promise<unknown> => a.json()): Promise<T> {
     const abort = new AbortController()
     const timer = setTimeout(() => abort.abort(), REQUEST_TIMEOUT_MS)
     try {
-      const headers: Record<string, string> = { Authorization: `Bearer ${this.token}`, Accept: 'application/json' }
+      const headers: Record<string, string> = { Authorization: `Bearer ${this.token}`, Accept: '*/*' }
       if (body !== undefined) headers['Content-Type'] = 'application/json'
       const answer = await fetch(this.base + path, {
         method, headers, signal: abort.signal, cache: 'no-store',
         body: body === undefined ? undefined : JSON.stringify(body)
       })
       if (!answer.ok) throw await refusal(answer)
-      return (await answer.json()) as T
+      return (await read(answer)) as T
     } catch (error) {
       if (error instanceof ApiError) throw error
       throw new ApiError(0, 'network', error instanceof Error ? error.message : String(error))

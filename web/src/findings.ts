@@ -48,9 +48,13 @@ export class Findings {
   }
 }
 
-/* Severity first, then the one that has waited longest. */
+/* Somebody calls for help, a pupil may be left in the bus, it burns: before any other of the same severity, and heard though muted. */
+const EMERGENCIES = new Set(['SOS-1', 'LFT-1', 'FIR-1'])
+export const isEmergency = (f: Pick<Finding, 'rule'>): boolean => EMERGENCIES.has(f.rule)
+
+/* Severity first, emergencies before others of it, then the one that has waited longest. */
 export function bySeverityThenAge(a: Finding, b: Finding): number {
-  return severityRank(b.severity) - severityRank(a.severity) || a.opened_ms - b.opened_ms || (a.id < b.id ? -1 : 1)
+  return severityRank(b.severity) - severityRank(a.severity) || Number(isEmergency(b)) - Number(isEmergency(a)) || a.opened_ms - b.opened_ms || (a.id < b.id ? -1 : 1)
 }
 
 /* The officer's table: unfinished business first (open before ended, unacknowledged before acknowledged), newest last of equals. */
@@ -60,28 +64,42 @@ export function byUrgency(a: Finding, b: Finding): number {
 }
 
 /*
- * What must be heard: critical, open, seen by nobody, and not an old story that only arrived now. The one-key alarm passes no filter: pressed where there
- * was no cover, it is heard when it arrives, as long as nobody has released or seen it; so is a pupil who may be left in a bus.
+ * What must be heard: critical, open, seen by nobody, and not an old story that only arrived now. An emergency passes no filter: where there was no
+ * cover, it is heard when it arrives, as long as it has not ended and nobody has seen it.
  */
 export function mustSound(f: Finding): boolean {
-  return f.severity === 'critical' && f.state === 'open' && f.ack === null && (!f.late || f.rule === 'SOS-1' || f.rule === 'LFT-1')
+  return f.severity === 'critical' && f.state === 'open' && f.ack === null && (!f.late || isEmergency(f))
 }
 
 export function durationOf(f: Finding, now_ms: number): number {
   return Math.max(0, (f.closed_ms ?? now_ms) - f.began_ms)
 }
 
-/* "OVL-1" -> "OVL": the family decides the glyph. */
-export type Family = 'overload' | 'speed' | 'route' | 'sos' | 'camera' | 'door' | 'gps' | 'other'
+/* "OVL-1" -> "OVL": the family decides the glyph, and is what lists are filtered by. */
+export type Family = 'sos' | 'left' | 'fire' | 'overload' | 'speed' | 'route' | 'door' | 'care' | 'driver' | 'camera' | 'lamp' | 'device' | 'other'
+/* The gravest first. */
+export const FAMILIES: Family[] = ['sos', 'left', 'fire', 'overload', 'speed', 'route', 'door', 'care', 'driver', 'camera', 'lamp', 'device', 'other']
 export function familyOf(rule: string): Family {
   switch (rule.split('-')[0]) {
+    case 'SOS': return 'sos'
+    case 'LFT': return 'left'
+    case 'FIR': return 'fire'
     case 'OVL': return 'overload'
     case 'SPD': return 'speed'
     case 'RTE': return 'route'
-    case 'SOS': return 'sos'
-    case 'CAM': case 'DRV': case 'ADS': case 'DSM': return 'camera'
     case 'STP': case 'DOR': return 'door'
-    case 'DEV': case 'GPS': return 'gps'
+    case 'ATT': return 'care'
+    case 'DRV': return 'driver'
+    case 'CAM': case 'ADS': case 'DSM': return 'camera'
+    case 'LMP': return 'lamp'
+    case 'DEV': case 'GPS': return 'device'
     default: return 'other'
   }
+}
+
+/* The families there are among these, with how many. */
+export function familiesIn(list: Finding[]): { family: Family; n: number }[] {
+  const n = new Map<Family, number>()
+  for (const f of list) n.set(familyOf(f.rule), (n.get(familyOf(f.rule)) ?? 0) + 1)
+  return FAMILIES.filter((x) => n.has(x)).map((family) => ({ family, n: n.get(family)! }))
 }

@@ -93,8 +93,8 @@ export type SortKey = 'worst' | 'plate' | 'route' | 'aboard' | 'speed' | 'age'
 
 const FRESH_RANK: Record<Freshness, number> = { offline: 3, stale: 4, no_fix: 2, delayed: 1, never: 0, fresh: 0 }
 
-/* Worst first: SOS, severity of open findings, then buses whose data is not fresh, then delay, then plate. */
-export function compareRows(key: SortKey, a: Row, b: Row): number {
+/* Worst first: emergencies (SOS, left behind, fire), severity of open findings, then buses whose data is not fresh, then delay, then plate. */
+export function compareRows(key: SortKey, a: Row, b: Row, emergency: (r: Row) => boolean = (r) => r.vehicle.sos): number {
   switch (key) {
     case 'plate':
       return byPlate(a, b)
@@ -108,7 +108,7 @@ export function compareRows(key: SortKey, a: Row, b: Row): number {
       return (b.age_ms ?? Infinity) - (a.age_ms ?? Infinity) || byPlate(a, b)
     default:
       return (
-        Number(b.vehicle.sos) - Number(a.vehicle.sos) ||
+        Number(emergency(b)) - Number(emergency(a)) ||
         severityRank(b.vehicle.severity) - severityRank(a.vehicle.severity) ||
         FRESH_RANK[b.freshness] - FRESH_RANK[a.freshness] ||
         byPlate(a, b)

@@ -63,9 +63,36 @@ export function routeName(route: Finding['route'] | Vehicle['route']): string {
   return typeof route === 'string' ? route : named(route)
 }
 
-export const FAMILIES: Family[] = ['overload', 'speed', 'route', 'sos', 'camera', 'door', 'gps']
+export { FAMILIES } from './findings'
 export function familyWord(f: Family): string { return t(`family_${f}` as Key) }
 
 /* Names of inputs, sources and device kinds as the server writes them; one this page does not know is shown as it is. */
 const THINGS = new Set(['persons', 'position', 'offset', 'speed', 'sos', 'doors', 'door', 'camera', 'attendant', 'cards', 'gnss', 'counter', 'inputs', 'panel', 'store', 'replay'])
 export function thing(name: string): string { return THINGS.has(name) ? t(`thing_${name}` as Key) : name }
+
+/* "1.3 MB": decimal, one digit below ten. */
+export function sizeWords(bytes: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB']
+  let x = bytes, i = 0
+  while (x >= 1000 && i < units.length - 1) {
+    x /= 1000
+    i++
+  }
+  return `${i > 0 && x < 10 ? x.toFixed(1) : Math.round(x)} ${units[i]}`
+}
+
+/* What gateways answer to an order (gateway/orders.c), in the reader's language; what a newer one says is shown as it is. */
+const RESULTS: [RegExp, Key, string[]][] = [
+  [/^(-?[\d.]+,-?[\d.]+) (\d+) s ago$/, 'result_place', ['place', 's']], [/^no fix since the start$/, 'result_no_fix', []], [/^shown$/, 'result_shown', []],
+  [/^buzzer told$/, 'result_buzzer', []], [/^no buzzer answers$/, 'result_no_buzzer', []], [/^(\d+) cameras? told: the picture comes as media$/, 'result_snapshot', ['n']],
+  [/^no camera that works takes pictures$/, 'result_no_camera', []], [/^(.+) is opened again$/, 'result_restarted', ['name']],
+  [/^there is no device (.+)$/, 'result_no_device', ['name']], [/^came after its time$/, 'result_late', []], [/^not possible here$/, 'result_not_here', []],
+  [/^not known to this version$/, 'result_unknown', []]
+]
+export function orderResult(message: string): string {
+  for (const [pattern, key, names] of RESULTS) {
+    const m = pattern.exec(message)
+    if (m) return t(key, Object.fromEntries(names.map((name, i) => [name, name === 'n' ? Number(m[i + 1]) : m[i + 1]!])))
+  }
+  return message
+}

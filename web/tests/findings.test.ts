@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { bySeverityThenAge, byUrgency, deskOf, durationOf, familyOf, Findings, mustSound } from '../src/findings'
+import { bySeverityThenAge, byUrgency, deskOf, durationOf, familiesIn, familyOf, Findings, mustSound } from '../src/findings'
 import { finding, NOW } from './make'
 
 const ack = { by: '张', at_ms: NOW, note: null }
@@ -58,6 +59,18 @@ describe('findings', () => {
     expect(store.all().length).toBe(401)
     expect(store.get(open.id)).toBeDefined()
     expect(Math.min(...store.all().filter((f) => f.state === 'closed').map((f) => f.opened_ms))).toBe(601)
+  })
+  it('a pupil left behind and fire are as urgent as SOS, before other critical ones', () => {
+    const list = ['OVL-2', 'FIR-1', 'LFT-1', 'SOS-1'].map((rule, i) => finding({ id: rule, rule, opened_ms: i }))
+    expect(ids(list.sort(bySeverityThenAge))).toEqual(['FIR-1', 'LFT-1', 'SOS-1', 'OVL-2'])
+    expect(mustSound(finding({ rule: 'FIR-1', late: true }))).toBe(true)
+  })
+  it('every rule the law pack has belongs to a family with a name; lists count by it', () => {
+    const pack = JSON.parse(readFileSync(new URL('../../core/law/cn-national.json', import.meta.url), 'utf8')) as { rules: { word: string }[] | Record<string, { word: string }> }
+    const words = Object.values(pack.rules).map((r) => r.word)
+    expect(words).toContain('LMP-1')
+    expect(words.filter((w) => familyOf(w) === 'other')).toEqual([])
+    expect(familiesIn(['LMP-1', 'OVL-1', 'OVL-4', 'LFT-2'].map((rule) => finding({ rule })))).toEqual([{ family: 'left', n: 1 }, { family: 'overload', n: 2 }, { family: 'lamp', n: 1 }])
   })
   it('families decide the glyph', () => {
     expect(['OVL-2', 'SPD-3', 'RTE-1', 'SOS-1', 'XYZ-9'].map(familyOf)).toEqual(['overload', 'speed', 'route', 'sos', 'other'])

@@ -4,7 +4,7 @@
  */
 import { computed, onBeforeUnmount, ref, shallowRef } from 'vue'
 import { Api, ApiError, type Finding, type LiveMessage, type MapSet, type Role, type Session } from '../api'
-import { Findings, mustSound } from '../findings'
+import { Findings, isEmergency, mustSound } from '../findings'
 import { Fleet, rowOf, type Row } from '../fleet'
 import { setLimits } from '../freshness'
 import { t } from '../i18n/console'
@@ -66,7 +66,7 @@ export function useDesk(options: { roles: Role[]; fleet: boolean; title: () => s
   const timer = setInterval(() => {
     now.value = Date.now() + offset_ms
     if (performance.now() - drawn_ms > 900) redraw()
-    const sos = ringing.value.filter((f) => f.rule.startsWith('SOS')).length
+    const sos = ringing.value.filter(isEmergency).length
     alarm.tick(now.value, ringing.value.length, sos)
     const n = allFindings.value.filter((f) => f.state === 'open' && f.ack === null).length
     document.title = n > 0 ? `(${n}) ${options.title()}` : options.title()
