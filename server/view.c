@@ -170,14 +170,14 @@ static void view_next_stop(struct json *j, const struct duty_route *r, const str
 
 static void view_devices(struct json *j, const struct fleet_vehicle *v)
 {
-    static const char *const kind[] = {"unknown", "gnss", "counter", "inputs", "camera", "panel", "store", "replay"};
+    static const char *const kind[] = {"unknown", "gnss", "counter", "inputs", "camera", "panel", "store", "replay", "cards"};
     static const char *const state[] = {"absent", "ok", "silent", "failed", "absent"};
     json_begin_array(j, "devices");
     for (size_t i = 0; i < v->devices && i < FLEET_DEVICES_MAX; i++) {
         const struct fleet_device *d = &v->device[i];
         json_begin_object(j, NULL);
         json_text(j, "name", d->name);
-        json_text(j, "kind", kind[d->kind <= EVENT_DEVICE_REPLAY ? d->kind : 0]);
+        json_text(j, "kind", kind[d->kind <= EVENT_DEVICE_CARDS ? d->kind : 0]);
         json_text(j, "state", state[d->state <= EVENT_DEVICE_ABSENT ? d->state : 0]);
         json_int(j, "since_ms", d->since_ms);
         json_end_object(j);

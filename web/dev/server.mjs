@@ -21,11 +21,15 @@ export const ACCOUNTS = [
   { name: '张警官', role: 'police', token: 'dev-police' },
   { name: '管理员', role: 'admin', token: 'dev-admin' }
 ]
+/* A face made of three shapes, 64 by 48. */
+const JPEG = Buffer.from('/9j/4AAQSkZJRgABAQAAAQABAAD/4gHYSUNDX1BST0ZJTEUAAQEAAAHIAAAAAAQwAABtbnRyUkdCIFhZWiAH4AABAAEAAAAAAABhY3NwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQAA9tYAAQAAAADTLQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAlkZXNjAAAA8AAAACRyWFlaAAABFAAAABRnWFlaAAABKAAAABRiWFlaAAABPAAAABR3dHB0AAABUAAAABRyVFJDAAABZAAAAChnVFJDAAABZAAAAChiVFJDAAABZAAAAChjcHJ0AAABjAAAADxtbHVjAAAAAAAAAAEAAAAMZW5VUwAAAAgAAAAcAHMAUgBHAEJYWVogAAAAAAAAb6IAADj1AAADkFhZWiAAAAAAAABimQAAt4UAABjaWFlaIAAAAAAAACSgAAAPhAAAts9YWVogAAAAAAAA9tYAAQAAAADTLXBhcmEAAAAAAAQAAAACZmYAAPKnAAANWQAAE9AAAApbAAAAAAAAAABtbHVjAAAAAAAAAAEAAAAMZW5VUwAAACAAAAAcAEcAbwBvAGcAbABlACAASQBuAGMALgAgADIAMAAxADb/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hnPk1xeXBkeFxlZ2P/2wBDARESEhgVGC8aGi9jQjhCY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2P/wAARCAAwAEADASIAAhEBAxEB/8QAGgABAAIDAQAAAAAAAAAAAAAAAAUGAQIEA//EACQQAAICAQEJAQEAAAAAAAAAAAABAgMRBAUSFSFBUWOi4THB/8QAGAEBAQEBAQAAAAAAAAAAAAAAAAIDAQT/xAAZEQADAQEBAAAAAAAAAAAAAAAAAhEBAzH/2gAMAwEAAhEDEQA/AOEAG5kAZSbaSWWyRp2XmKd02m+kehLNi+lKut4RoJK7ZeIt0zba6S6kc002msNBWxvAy6vpgAFEnFxDxe3wcQ8Xt8OIEXSoT2w71qdduuGN2Dkueey/pYSk7O1b0WshdjMVyku6LlTdXqKlZVNTg/xo8/W2m/OSHoV7bl602u3VDO9BSfPHdfwnbrq9PU7LZqEF+tlN2jq3rdZO7GIvlFdkOVtHSSHpxDxe3wcQ8Xt8OIHoumEAAOHQb122VPNVk4PvGTRoADey2y15tsnN95SbNAAAAAD/2Q==', 'base64')
+const SHA = 'ab'.repeat(32)
 export const PARENT_TOKEN = 'dev-parent-link'
 
 export function startServer({ port = 0, buses = 42, tiles = process.env.SCHOOLWARD_DEV_TILES } = {}) {
   const world = makeWorld(Date.now(), buses)
   const tickets = new Map()
+  const orders = new Map()
   let parentState = 'coming', silentUntil = 0
 
   const server = createServer(async (req, res) => {
@@ -68,6 +72,10 @@ export function startServer({ port = 0, buses = 42, tiles = process.env.SCHOOLWA
       const f = world.findings.get(m[1])
       if (!f || !may(f)) return refuse(404, 'not_found', 'no such finding', '')
       if (m[2] === '/evidence') return json(200, world.track(world.buses.find((b) => b.id === f.vehicle), f.began_ms - 60_000, (f.closed_ms ?? now) + 60_000))
+      if (m[2] === '/media') {
+        const one = { sha256: SHA, time_ms: f.began_ms + 4000, unit: 'dsm', unit_zh: '驾驶员状态监测', unit_en: 'driver monitoring', type: 'picture', alarm_id: 7, bytes: JPEG.length }
+        return json(200, { media: f.rule.startsWith('OVL') ? [one, { ...one, sha256: 'cd'.repeat(32), time_ms: one.time_ms + 30_000 }] : [] })
+      }
       if (m[2] === '/acknowledgements') {
         let text = ''
         for await (const part of req) text += part
@@ -76,7 +84,27 @@ export function startServer({ port = 0, buses = 42, tiles = process.env.SCHOOLWA
       }
       return json(200, f)
     }
+    if (/^\/media\/[0-9a-f]{64}$/.test(path)) return res.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Cache-Control': 'no-store' }).end(JPEG)
     if (!officer) return refuse(403, 'forbidden', 'officers only', '')
+    if (path === '/gateways') return json(200, { server_time_ms: now, gateways: world.buses.map((b) => gateway(b, now)) })
+    if ((m = /^\/gateways\/gw-([\w-]+)$/.exec(path))) {
+      const b = world.buses.find((x) => x.id === m[1])
+      return b ? json(200, gateway(b, now)) : refuse(404, 'not_found', 'no such gateway', '')
+    }
+    if ((m = /^\/vehicles\/([\w-]+)\/orders$/.exec(path))) {
+      const list = orders.get(m[1]) ?? []
+      orders.set(m[1], list)
+      if (req.method === 'POST') {
+        let text = ''
+        for await (const part of req) text += part
+        const o = JSON.parse(text)
+        list.unshift({ id: String(now), kind: o.kind, text: o.text ?? null, number: o.number ?? null, version: null, by: who.name, state: 'waiting', result: null, created_ms: now, expires_ms: now + 600_000, answered_ms: null })
+        return json(200, list[0])
+      }
+      const said = { locate: '24.312000,109.410000 1 s ago', text: 'shown', buzzer: 'buzzer told', snapshot: '1 camera told: the picture comes as media', restart_device: 'counter0 is opened again' }
+      for (const o of list) if (o.state === 'waiting' && now - o.created_ms > 800) Object.assign(o, { state: 'done', result: said[o.kind], answered_ms: o.created_ms + 800 })
+      return json(200, { orders: list })
+    }
     if (path === '/vehicles') return json(200, { server_time_ms: now, vehicles: world.buses.map((b) => world.vehicle(b, now)) })
     if (path === '/routes') return json(200, { routes: world.routes.map(world.route) })
     if ((m = /^\/routes\/([\w-]+)$/.exec(path))) {
@@ -155,6 +183,20 @@ export function startServer({ port = 0, buses = 42, tiles = process.env.SCHOOLWA
       }
     })
   }))
+}
+
+function gateway(b, now) {
+  /* Every fifth one has not told for a day. */
+  const report_ms = now - (b.i % 5 === 4 ? 86_400_000 : 70_000)
+  return {
+    id: `gw-${b.id}`, vehicle: b.id, state: 'enrolled', connected: true, own_secret: true, rotating: false, code_expires_ms: null, enrolled_ms: now - 9e9, seen_ms: now, serial: null, firmware: '0.1.0',
+    bundles: ['config', 'duty', 'law'].map((kind) => ({ kind, wanted: 4, confirmed: 4 })), orders_waiting: 0, report_ms,
+    report: {
+      time_ms: report_ms, clock: 'gnss', clock_offset_ms: 12, uptime_s: 18_400, boots: 12, starts: 14, safe_mode: b.i === 9, firmware: '0.1.0', duty: '64aaadd66d8d535e', law: 'cn-national 2026.11', config: 'kept',
+      config_version: 4, duty_version: 4, law_version: 4, connected: true, connects: 3, ack_ms: 45, disk_free: 21e9, disk_size: 30e9, board_mc: 48_500, supply_mv: 26_900, rss_bytes: 7e6, waiting_bulk: 3, waiting_urgent: 0,
+      outbox_bytes: 1_240_000, written_per_day: 9e6, lost: 0, given_up: 0, bad: 0, devices: []
+    }
+  }
 }
 
 function mapSets(tiles) {
