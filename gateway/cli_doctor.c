@@ -262,11 +262,14 @@ static void service(struct doctor *d, const struct config *c)
     enum rc rc = cli_ask(c, "status\n", &fd, why, sizeof why);
     if (rc == RC_OK) {
         close(fd);
-        doctor_say(d, DOCTOR_OK, "service", "running%s", "正在运行%s", "");
+        doctor_say(d, DOCTOR_OK, "service", "running", "正在运行");
+    } else if (rc == RC_DENIED) {
+        doctor_say(d, DOCTOR_WARN, "service", "may not be asked by you: use sudo, or join group schoolward",
+                   "无权询问网关：用 sudo，或加入 schoolward 组");
+    } else if (rc == RC_NOT_FOUND) {
+        doctor_say(d, DOCTOR_WARN, "service", "not running: systemctl status schoolward-gateway", "未在运行：systemctl status schoolward-gateway");
     } else {
-        doctor_say(d, DOCTOR_WARN, "service", "%s%s",
-                   rc == RC_DENIED ? "无权询问网关：用 sudo，或加入 schoolward 组" : "未在运行：systemctl status schoolward-gateway",
-                   rc == RC_NOT_FOUND ? "not running: systemctl status schoolward-gateway" : why, "");
+        doctor_say(d, DOCTOR_WARN, "service", "does not answer: %s", "没有应答：%s", why);
     }
 }
 

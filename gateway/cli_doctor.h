@@ -19,7 +19,8 @@ struct doctor {
 };
 
 /* zh and en take the same arguments in the same order. */
-void doctor_say(struct doctor *d, enum doctor_mark mark, const char *what, const char *en, const char *zh, ...);
+void doctor_say(struct doctor *d, enum doctor_mark mark, const char *what, const char *en, const char *zh, ...)
+    __attribute__((format(printf, 4, 6), format(printf, 5, 6)));
 
 /* Name, TCP, TLS, upgrade with the secret: what the uplink needs, step by step, at most some 20 s. Sends no Hello: a running gateway is not
  * disturbed. */

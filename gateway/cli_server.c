@@ -83,7 +83,7 @@ static void judge_certificate(struct doctor *d, SSL *ssl, const char *host)
 
 static SSL *secure(struct doctor *d, const struct config *c, const struct uplink_url *u, SSL_CTX *ctx, int fd)
 {
-    char ca[320];
+    char ca[320], host[sizeof u->host];
     care_ca(c->gateway.state_dir, c, ca, sizeof ca);
     if ((ca[0] != '\0' ? SSL_CTX_load_verify_locations(ctx, ca, NULL) : SSL_CTX_set_default_verify_paths(ctx)) != 1)
         doctor_say(d, DOCTOR_FAIL, "ca_file", "%s cannot be read as PEM", "%s 不是可读的 PEM 文件", ca[0] != '\0' ? ca : "/etc/ssl/certs");
@@ -96,7 +96,8 @@ static SSL *secure(struct doctor *d, const struct config *c, const struct uplink
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     if (X509_VERIFY_PARAM_set1_ip_asc(param, u->host) != 1) {
         X509_VERIFY_PARAM_set1_host(param, u->host, 0);
-        SSL_set_tlsext_host_name(ssl, u->host);
+        memcpy(host, u->host, sizeof host); /* the macro of OpenSSL casts const away */
+        SSL_set_tlsext_host_name(ssl, host);
     }
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL); /* judged, and told in words, below */
     SSL_set_fd(ssl, fd);

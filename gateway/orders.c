@@ -231,7 +231,7 @@ void orders_take(struct orders *o, const struct wire_order *order)
         return; /* its result comes */
     if (e == NULL) {
         struct gateway_clock clock = gateway_clock(o->setup.gateway);
-        e = take_up(o, order->id);
+        take_up(o, order->id);
         if (order->expires_ms != 0 && clock.quality >= EVENT_CLOCK_NTP && clock.time_ms > order->expires_ms) {
             orders_answer(o, order->id, false, "came after its time");
             return;

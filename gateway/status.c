@@ -248,15 +248,11 @@ static void answer(struct caller *c)
         return;
     }
     char *json = c->s->setup.json(c->s->setup.arg);
-    size_t n = json != NULL ? strlen(json) : 0;
-    char *text = json != NULL ? malloc(n + 5) : NULL;
-    if (text != NULL) {
-        memcpy(text, "ok\n", 3);
-        memcpy(text + 3, json, n);
-        text[n + 3] = '\n';
-    }
+    size_t cap = json != NULL ? strlen(json) + sizeof "ok\n\n" : 0;
+    char *text = json != NULL ? malloc(cap) : NULL;
+    int n = text != NULL ? snprintf(text, cap, "ok\n%s\n", json) : 0;
     free(json);
-    say(c, text, n + 4, true);
+    say(c, text, (size_t)n, true);
 }
 
 /* --- a caller's beginning --- */

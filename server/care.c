@@ -104,9 +104,9 @@ static void print_row(void *arg, const struct devices_row *r)
            r->report.safe_mode ? "  SAFE MODE" : "");
     print_time("code until", r->code_expires_ms);
     print_time("seen", r->seen_ms);
-    for (uint8_t k = 1; k <= WIRE_BUNDLE_KINDS; k++)
+    for (int k = 1; k <= WIRE_BUNDLE_KINDS; k++)
         if (r->wanted[k] != 0)
-            printf("  %s %" PRIu64 "%s", bundle_kind_word(k), r->wanted[k], r->wanted[k] == r->confirmed[k] ? "" : " (not confirmed)");
+            printf("  %s %" PRIu64 "%s", bundle_kind_word((uint8_t)k), r->wanted[k], r->wanted[k] == r->confirmed[k] ? "" : " (not confirmed)");
     if (r->waiting > 0)
         printf("  %u orders wait", r->waiting);
     putchar('\n');

@@ -28,9 +28,9 @@ void devices_view_row(struct json *j, const char *name, const struct devices_row
     json_text(j, "serial", r->serial[0] != '\0' ? r->serial : NULL);
     json_text(j, "firmware", r->firmware[0] != '\0' ? r->firmware : NULL);
     json_begin_array(j, "bundles");
-    for (uint8_t kind = 1; kind <= WIRE_BUNDLE_KINDS; kind++) {
+    for (int kind = 1; kind <= WIRE_BUNDLE_KINDS; kind++) {
         json_begin_object(j, NULL);
-        json_text(j, "kind", bundle_kind_word(kind));
+        json_text(j, "kind", bundle_kind_word((uint8_t)kind));
         json_int(j, "wanted", (int64_t)r->wanted[kind]);
         json_int(j, "confirmed", (int64_t)r->confirmed[kind]);
         json_end_object(j);

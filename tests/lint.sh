@@ -12,6 +12,6 @@ tidy)
   echo "$files" | xargs -P 2 -n 1 clang-tidy -p $db --quiet ;;
 cppcheck)
   cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -D_GNU_SOURCE -DSCHOOLWARD_VERSION='"0"' \
-    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -j 2 core gateway server ;;
+    --library=tests/cppcheck.cfg --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -j 2 core gateway server ;;
 *) echo "usage: tests/lint.sh tidy|cppcheck" >&2; exit 64 ;;
 esac

@@ -397,7 +397,7 @@ static struct event fix_at(int bus, int64_t t_ms, int64_t since_ms)
                           .kind = EVENT_FIX,
                           .clock = EVENT_CLOCK_GNSS,
                           .fix = {(int32_t)(lat * 1e7), (int32_t)((lon0 + along * step_lon) * 1e7), 9000 + bus % 90, 9000 + bus % 700, 3480 + bus % 40, 7 + bus % 6,
-                                  (uint8_t)(9 + bus % 8), EVENT_FIX_3D}};
+                                  (uint8_t)(9 + bus % 8), EVENT_FIX_3D, 0}};
 }
 
 static void build(struct peer *p, int bus, uint64_t messages, int64_t t0_ms, double span_ms)

@@ -124,7 +124,7 @@ static void once(void **state)
     struct event e = {.time_ms = wall_ms,
                       .kind = EVENT_FIX,
                       .clock = EVENT_CLOCK_GNSS,
-                      .fix = {240000000, 1090000000, 8000, 9000, EVENT_UNKNOWN, EVENT_UNKNOWN, 9, EVENT_FIX_3D}};
+                      .fix = {240000000, 1090000000, 8000, 9000, EVENT_UNKNOWN, EVENT_UNKNOWN, 9, EVENT_FIX_3D, 0}};
     for (int i = 0; i < 3; i++, e.time_ms += 1000) /* three that agree are believed */
         gateway_event(b.g, NULL, &e);
     orders_take(b.o, &o); /* the same one again: the same answer, though there is a fix now */
@@ -155,7 +155,7 @@ static void refused(void **state)
     struct event e = {.time_ms = wall_ms,
                       .kind = EVENT_FIX,
                       .clock = EVENT_CLOCK_GNSS,
-                      .fix = {240000000, 1090000000, 8000, 9000, EVENT_UNKNOWN, EVENT_UNKNOWN, 9, EVENT_FIX_3D}};
+                      .fix = {240000000, 1090000000, 8000, 9000, EVENT_UNKNOWN, EVENT_UNKNOWN, 9, EVENT_FIX_3D, 0}};
     gateway_event(b.g, NULL, &e); /* the clock is trusted now */
     struct wire_order o = {.id = 1, .kind = WIRE_ORDER_LOCATE, .expires_ms = wall_ms - 1};
     orders_take(b.o, &o);

@@ -118,7 +118,7 @@ static void fix_at(struct fleet_vehicle *v, int64_t ms, double east_m, double no
 {
     struct event e = {.time_ms = ms, .kind = EVENT_FIX, .clock = EVENT_CLOCK_GNSS,
                       .fix = {(int32_t)lround((lat0 + north_m * m_lat) * 1e7), (int32_t)lround((lon0 + east_m * m_lon) * 1e7), (int32_t)(speed_mps * 1000), 9000, EVENT_UNKNOWN, 9, 11,
-                              EVENT_FIX_3D}};
+                              EVENT_FIX_3D, 0}};
     fleet_apply(fleet, v, &e, ms, late, false);
     if (!late)
         arrive_tick(arrive, ms);

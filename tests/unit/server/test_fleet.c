@@ -109,7 +109,7 @@ static struct event fix(int64_t ms, double lon, double mps)
     return (struct event){.time_ms = ms,
                           .kind = EVENT_FIX,
                           .clock = EVENT_CLOCK_GNSS,
-                          .fix = {230000000, (int32_t)(lon * 1e7), (int32_t)(mps * 1000), 9000, EVENT_UNKNOWN, 8, 12, EVENT_FIX_3D}};
+                          .fix = {230000000, (int32_t)(lon * 1e7), (int32_t)(mps * 1000), 9000, EVENT_UNKNOWN, 8, 12, EVENT_FIX_3D, 0}};
 }
 
 /* Seconds of driving east at this speed; late ones arrive an hour later. Returns the time after the last. */

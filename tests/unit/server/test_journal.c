@@ -125,7 +125,7 @@ static struct event fix_at(int64_t ms, int32_t i)
     return (struct event){.time_ms = ms,
                           .kind = EVENT_FIX,
                           .clock = EVENT_CLOCK_GNSS,
-                          .fix = {512000000 + i * 10, 714000000 + i * 20, 10000 + i % 5000, (i * 7) % 36000, 3500, 9, 12, EVENT_FIX_3D}};
+                          .fix = {512000000 + i * 10, 714000000 + i * 20, 10000 + i % 5000, (i * 7) % 36000, 3500, 9, 12, EVENT_FIX_3D, 0}};
 }
 
 /* One frame of n fixes, a second apart, the first at ms. */

@@ -31,7 +31,7 @@ static enum rc follow(void *arg, struct journal_cursor *cursor, size_t max_event
         if ((c.group + 1) * size > n)
             break; /* a group that is not closed yet */
         for (long i = c.group * size; i < end; i++, told++) {
-            struct event e = {.time_ms = base_ms + i, .kind = EVENT_FIX, .fix = {432389490 + (int32_t)i, 768897090, 8250, 9000, 7000, 9, 11, EVENT_FIX_3D}};
+            struct event e = {.time_ms = base_ms + i, .kind = EVENT_FIX, .fix = {432389490 + (int32_t)i, 768897090, 8250, 9000, 7000, 9, 11, EVENT_FIX_3D, 0}};
             struct journal_row row = {"gw-1", (uint64_t)i + 1, clock_wall_ms(), &e, EVENT_LANE_BULK, false};
             if (!each(each_arg, &row))
                 return RC_OK;
