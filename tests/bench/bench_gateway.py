@@ -275,6 +275,13 @@ def dumped(folder):
     return total
 
 
+def inclusive(folder, *functions):
+    """Instructions of these functions and all they call, in the dump of the measured stretch."""
+    out = subprocess.run(['callgrind_annotate', '--auto=no', '--inclusive=yes', '--threshold=100', os.path.join(folder, 'callgrind.out.1')],
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120).stdout
+    return sum(max([int(m.replace(',', '')) for m in re.findall(r'([\d,]+) \([ \d.]+%%\)  \S*:%s ' % name, out)] or [0]) for name in functions)
+
+
 def instructions(place, server, fleet_line):
     """User instructions per fix through a real gpsd, against libgps alone on the same lines."""
     receiver = Receiver(place)
@@ -320,7 +327,10 @@ def instructions(place, server, fleet_line):
     unpack = (cost[1] - cost[0]) / fixes
     say('fixes_counted', fixes, '%d')
     say('gpsd_lines_per_fix', len(lines) / fixes, '%.2f')
-    say('instructions_per_fix', spent / fixes, '%.0f')
+    say('instructions_per_fix', spent / fixes, '%.0f')  # all the process does in a second: ticks, timers and the disk thread too
+    say('instructions_receive_and_judge_per_fix', inclusive(out, 'gpsd_input', 'gpsd_poll') / fixes, '%.0f')
+    say('instructions_libgps_per_fix', inclusive(out, 'gps_unpack') / fixes, '%.0f')
+    say('instructions_disk_per_fix', inclusive(out, 'disk_main') / fixes, '%.0f')
     say('control_unpack_instructions_per_fix', unpack, '%.0f')
     say('instructions_over_unpack', spent / fixes / unpack, '%.2f')
 
