@@ -1,5 +1,5 @@
 /*
- * uplink_media - which piece of which file goes next, how large, and when: docs/protocol.md 1.6. Pure but for the files it reads by media.h. Files go
+ * uplink_media - which piece of which file goes next, how large, and when: docs/protocol.md 1.9. Pure but for the files it reads by media.h. Files go
  * when no record waits; a piece is so small that the link takes it in well under a second, because an alarm waits behind it.
  */
 #ifndef SCHOOLWARD_UPLINK_MEDIA_H
