@@ -30,10 +30,11 @@ static bool says_all(const struct event_fix *f)
            (f->mode == EVENT_FIX_2D || f->alt_dm != EVENT_UNKNOWN);
 }
 
-static bool was_given(const struct fixpick *p, int64_t time_ms)
+/* Either time counts: a receiver that finds its week within a second gives that second twice, and our clock may be set in between. */
+static bool was_given(const struct fixpick *p, int64_t time_ms, int64_t repaired_ms)
 {
     for (int i = 0; i < FIXPICK_SEEN; i++)
-        if (p->seen_ms[i] == time_ms)
+        if (p->seen_ms[i] == time_ms || p->told_ms[i] == repaired_ms)
             return true;
     return false;
 }
@@ -42,7 +43,8 @@ static void give(struct fixpick *p, struct event *ret)
 {
     *ret = p->kept;
     p->waiting = false;
-    p->seen_ms[p->seen_at++ % FIXPICK_SEEN] = p->kept_time_ms;
+    p->seen_ms[p->seen_at % FIXPICK_SEEN] = p->kept_time_ms;
+    p->told_ms[p->seen_at++ % FIXPICK_SEEN] = p->kept.time_ms;
 }
 
 static int take_untimed(struct fixpick *p, const struct event_fix *f, int64_t mono_ms, struct event *ret)
@@ -65,7 +67,8 @@ int fixpick_take(struct fixpick *p, const struct fixpick_setup *s, const struct 
     if (r->time_ms == 0)
         return take_untimed(p, &r->fix, mono_ms, ret);
     p->untimed = false;
-    if (p->waiting && r->time_ms == p->kept_time_ms) {
+    int64_t repaired_ms = fixpick_time(r->time_ms, wall_ms, s->repair);
+    if (p->waiting && (r->time_ms == p->kept_time_ms || repaired_ms == p->kept.time_ms)) {
         if (completeness(&r->fix) >= completeness(&p->kept.fix))
             p->kept.fix = r->fix;
         return 0;
@@ -75,12 +78,12 @@ int fixpick_take(struct fixpick *p, const struct fixpick_setup *s, const struct 
         give(p, ret);
         ready = 1;
     }
-    if (was_given(p, r->time_ms))
+    if (was_given(p, r->time_ms, repaired_ms))
         return ready;
     p->waiting = true;
     p->kept_time_ms = r->time_ms;
     p->kept_mono_ms = mono_ms;
-    p->kept = (struct event){.time_ms = fixpick_time(r->time_ms, wall_ms, s->repair), .kind = EVENT_FIX, .clock = EVENT_CLOCK_GNSS, .fix = r->fix};
+    p->kept = (struct event){.time_ms = repaired_ms, .kind = EVENT_FIX, .clock = EVENT_CLOCK_GNSS, .fix = r->fix};
     return ready;
 }
 

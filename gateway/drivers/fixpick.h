@@ -26,6 +26,7 @@ struct fixpick { /* all-zero is a fresh one */
     int64_t kept_mono_ms;  /* when its first report came */
     int64_t kept_time_ms;  /* as the receiver gave it */
     int64_t seen_ms[FIXPICK_SEEN];
+    int64_t told_ms[FIXPICK_SEEN]; /* the same ones as they were given on, their week repaired */
     unsigned seen_at;
     bool untimed;          /* reports came without a time since untimed_mono_ms */
     int64_t untimed_mono_ms, untimed_told_ms;

@@ -181,11 +181,66 @@ static bool is_whole(const char *line)
     return open == 0 && !text;
 }
 
+static bool is_printable(const char *line, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (line[i] < 0x20 || line[i] > 0x7e) /* gpsd writes ASCII and escapes the rest; a NUL would hide what follows it */
+            return false;
+    return true;
+}
+
+/*
+ * The objects gpsd_json(5) knows beside TPV and SKY. They tell us nothing, so libgps never sees them: libgps_json_unpack() of 3.22 runs for ever on
+ * some lines that are no whole object of gpsd.
+ */
+static bool is_of_others(const char *line)
+{
+    static const char *const known[] = {"VERSION", "DEVICES", "DEVICE", "WATCH", "ERROR",    "POLL", "GST",   "ATT",  "IMU",
+                                        "TOFF",    "PPS",     "OSC",    "RAW",   "SUBFRAME", "AIS",  "RTCM2", "RTCM3"};
+    static const char head[] = "{\"class\":\"";
+    if (strncmp(line, head, sizeof head - 1) != 0)
+        return false;
+    line += sizeof head - 1;
+    size_t n = strcspn(line, "\"");
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i]) == n && memcmp(known[i], line, n) == 0)
+            return true;
+    return false;
+}
+
+static const char *past_text(const char *c)
+{
+    if (*c++ != '"')
+        return NULL;
+    for (; *c != '"'; c++)
+        if (*c == '\0' || (*c == '\\' && *++c == '\0'))
+            return NULL;
+    return c + 1;
+}
+
+/* One TPV or several: objects of names with texts, numbers and words, nothing else on the line. On others libgps 3.22 may run for ever. */
+static bool is_tpv(const char *c)
+{
+    static const char head[] = "{\"class\":\"TPV\"";
+    if (strncmp(c, head, sizeof head - 1) != 0)
+        return false;
+    do {
+        if ((c = past_text(c + 1)) == NULL || *c++ != ':')
+            return false;
+        size_t n = strspn(c, "+-.0123456789abcdefghijklmnopqrstuvwxyzE");
+        if (n > 0)
+            c += n;
+        else if ((c = past_text(c)) == NULL)
+            return false;
+    } while (*c == ',');
+    return *c == '}' && (c[1] == '\0' || is_tpv(c + 1));
+}
+
 /* One line, ended by NUL. libgps takes it apart, but for the sky: sky_line.h says why. */
 static bool take_line(struct gpsd *s, char *line, size_t n)
 {
     tap_put(s->tap_line, TAP_TEXT, 0, 0, line, n);
-    if (sky_line_is(line))
+    if (sky_line_is(line) && is_printable(line, n))
         return see_sky(s, line, n);
     if (line[0] == '$') {
         int antenna = skywatch_antenna(line);
@@ -193,8 +248,11 @@ static bool take_line(struct gpsd *s, char *line, size_t n)
             tell(s, EVENT_GNSS_ANTENNA, antenna < 0, EVENT_UNKNOWN);
         return false;
     }
+    bool whole = is_printable(line, n) && is_whole(line);
+    if (whole && is_of_others(line))
+        return false;
     s->g.set = 0;
-    if (!is_whole(line) || gps_unpack(line, &s->g) != 0) {
+    if (!whole || !is_tpv(line) || gps_unpack(line, &s->g) != 0) {
         driver_count(s->ctx, "bad_lines", 1);
         return false;
     }

@@ -46,6 +46,10 @@ static void one_fix_per_time(void **state)
     r = report(t, 3, true, true); /* too late: given out already */
     assert_int_equal(fixpick_take(&p, &setup, &r, t, 300, &e), 0);
     assert_int_equal(fixpick_due(&p, &setup, 9000, false, &e, &next), 0);
+    /* too late as well: the same second from before the receiver found its week */
+    r = report(t - FIXPICK_WEEKS_MS, 3, true, true);
+    assert_int_equal(fixpick_take(&p, &(struct fixpick_setup){.repair = true, .settle_ms = 250, .patience_ms = 900}, &r, t, 300, &e), 0);
+    assert_int_equal(fixpick_due(&p, &setup, 9000, false, &e, &next), 0);
     /* an incomplete one has more patience, unless the next second begins */
     r = report(t + 1000, 3, true, false);
     assert_int_equal(fixpick_take(&p, &setup, &r, t, 1000, &e), 0);
