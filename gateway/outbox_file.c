@@ -37,6 +37,32 @@ uint32_t outbox_file_crc(uint32_t crc, const void *data, size_t n)
     return ~crc;
 }
 
+bool outbox_file_rewrite_wal(const struct outbox_store *s)
+{
+    char path[PATH_MAX];
+    uint8_t page[4096];
+    struct stat st;
+    snprintf(path, sizeof path, "%s-wal", s->path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) { /* what is no file, or not ours, SQLite refuses */
+        if (fd >= 0)
+            close(fd);
+        return true;
+    }
+    bool done = true;
+    ssize_t n = 0;
+    off_t at = 0;
+    while (done && (n = pread(fd, page, sizeof page, at)) > 0) {
+        done = pwrite(fd, page, (size_t)n, at) == n;
+        at += n;
+    }
+    done = done && n == 0 && (at == 0 || fdatasync(fd) == 0);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return done;
+}
+
 /* --- the floor file --- */
 
 static void floor_path(const struct outbox_store *s, const char *end, char *out, size_t cap)

@@ -16,6 +16,12 @@ bool outbox_file_floor_read(struct outbox_store *s); /* into s->floor; false: no
 /* Keep the floor ahead of what is given out. Failing is no reason to stop: it is tried again at the next commit, 10,000 records ahead of need. */
 void outbox_file_floor_raise(struct outbox_store *s);
 
+/*
+ * Write the WAL over itself and fsync it. What it shows may be in the kernel's memory only: an fsync that failed marks its pages clean, and the next one says
+ * 0 without them (PostgreSQL's lesson of 2018). Before SQLite opens the file. False: errno says why; a WAL that is not there is fine.
+ */
+bool outbox_file_rewrite_wal(const struct outbox_store *s);
+
 /* What stands at the path can never become a database: a folder, a device; or a file without rights for its owner that cannot be given any. */
 bool outbox_file_hopeless(const char *path);
 

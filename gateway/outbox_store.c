@@ -263,6 +263,22 @@ static void begin_unsure(struct outbox_store *s)
     }
 }
 
+/*
+ * Opened again by the same program, after an error of the disk: the connection stands, and the server has taken numbers of it meanwhile. Were they unsure
+ * now, the next Welcome would move records the server has. True: the file still holds every number that was given out.
+ */
+static bool go_on_sure(struct outbox_store *s, const struct outbox_store *before)
+{
+    for (int i = 0; i < EVENT_LANES; i++)
+        if (!before->opened || s->next_seq[i] < before->settled_next[i])
+            return false;
+    for (int i = 0; i < EVENT_LANES; i++) {
+        s->lane[i] = before->lane[i];
+        s->dirty[i] = true;
+    }
+    return true;
+}
+
 static void finalize_all(struct outbox_store *s)
 {
     sqlite3_stmt **all[] = {&s->insert, &s->update, &s->state, &s->range, &s->del, &s->oldest, &s->overlap, &s->below,
@@ -302,6 +318,10 @@ static enum rc first_states(struct outbox_store *s)
 
 static enum rc open_file(struct outbox_store *s, char *why, size_t cap)
 {
+    if (!outbox_file_rewrite_wal(s)) {
+        snprintf(why, cap, "%s-wal: %m", s->path);
+        return RC_IO;
+    }
     enum rc rc = db_open(s->path, DB_SYNC_FULL, &s->db, why, cap);
     if (rc != RC_OK)
         return rc;
@@ -325,8 +345,8 @@ static enum rc open_file(struct outbox_store *s, char *why, size_t cap)
         s->wal_pages = 0;
         sqlite3_wal_hook(s->db, on_wal, s);
         /*
-         * What lies in the WAL may be there only in the kernel's memory: an fsync that failed marks its pages clean (PostgreSQL's lesson of 2018).
-         * Bringing it into the file writes it once more, and fsyncs that.
+         * The WAL is durable now, see outbox_file_rewrite_wal(); pages of the file an fsync failed on may not be. Bringing the WAL into the file writes them
+         * once more, and fsyncs that.
          */
         int code = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         if (db_rc(code) != RC_IO)
@@ -433,10 +453,15 @@ static void go_above_floor(struct outbox_store *s)
 
 enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, char *why, size_t cap)
 {
+    struct outbox_store before = {.opened = s->opened};
+    memcpy(before.settled_next, s->settled_next, sizeof before.settled_next);
+    memcpy(before.lane, s->lane, sizeof before.lane);
     struct outbox_store kept = {
+        .opened = s->opened,
         .damaged = s->damaged, .bytes_written = s->bytes_written, .boot = s->boot, .basis_ms = s->basis_ms, .quality = s->quality};
     memcpy(kept.known, s->known, sizeof kept.known);
     *s = kept;
+    memcpy(s->settled_next, before.settled_next, sizeof s->settled_next);
     note[0] = '\0';
     if (strlen(path) > OUTBOX_STORE_PATH_MAX) {
         snprintf(why, cap, "%.100s...: longer than %d characters: choose a shorter state_dir", path, OUTBOX_STORE_PATH_MAX);
@@ -461,10 +486,14 @@ enum rc outbox_store_open(struct outbox_store *s, const char *path, char *note, 
         go_above_floor(s);
     }
     if (rc != RC_OK) {
+        memcpy(s->lane, before.lane, sizeof s->lane); /* for the next try */
+        memcpy(s->settled_next, before.settled_next, sizeof s->settled_next);
         outbox_store_close(s);
         return rc;
     }
-    begin_unsure(s);
+    if (note[0] != '\0' || !go_on_sure(s, &before))
+        begin_unsure(s);
+    s->opened = true;
     memcpy(s->settled_next, s->next_seq, sizeof s->next_seq);
     outbox_file_floor_raise(s);
     outbox_store_reserve(s);

@@ -35,6 +35,7 @@ struct outbox_lane {
 
 struct outbox_store {
     sqlite3 *db; /* NULL: not open */
+    bool opened; /* before, by this program: what it knows of the connection outlives a file that had to be opened again */
     char path[OUTBOX_STORE_PATH_MAX + 1];
     sqlite3_stmt *insert, *update, *state, *range, *del, *oldest, *overlap, *below;
     sqlite3_stmt *begin, *commit, *pages, *unused; /* each group needs them: to take SQL apart costs as much as to carry it out */

@@ -8,6 +8,7 @@
  *   wait LANE N           until N records that were put into the lane are stored
  *   full                  until the disk is reported full, or stored is all there is
  *   welcome THROUGH0 RANGES0 THROUGH1 RANGES1   ranges as a-b,c-d or -
+ *   insist (likewise)     the same again until the outbox takes it: nothing may be sent before
  *   fetch LANE            from the oldest above what was fetched on this connection, one batch
  *   drain LANE            all of it
  *   ack LANE THROUGH
@@ -33,7 +34,7 @@ static uv_loop_t loop;
 static struct outbox *outbox;
 static struct outbox_figures figures;
 static uint64_t told[EVENT_LANES], after[EVENT_LANES] = {1, 1};
-static bool answered, ended, full, quiet;
+static bool answered, ended, full, quiet, welcomed;
 static struct wire_frame frame;
 
 /* One write per line: the reader sees whole lines whatever becomes of us. */
@@ -105,6 +106,7 @@ static void on_welcome(void *arg, enum rc rc)
 {
     (void)arg;
     answered = true;
+    welcomed = rc == RC_OK;
     say(rc == RC_OK ? "welcomed" : "unwelcome %s", rc_text(rc));
 }
 
@@ -177,7 +179,7 @@ static bool step(const char *line)
     } else if (strcmp(word, "full") == 0) {
         while (!full)
             turn();
-    } else if (strcmp(word, "welcome") == 0 && sscanf(line, "%*s %llu %4095s %llu %4095s", &t[0], r[0], &t[1], r[1]) == 4) {
+    } else if ((strcmp(word, "welcome") == 0 || strcmp(word, "insist") == 0) && sscanf(line, "%*s %llu %4095s %llu %4095s", &t[0], r[0], &t[1], r[1]) == 4) {
         struct wire_ack ack[EVENT_LANES] = {0};
         for (int i = 0; i < EVENT_LANES; i++) {
             ack[i].lane = (uint8_t)i;
@@ -185,10 +187,12 @@ static bool step(const char *line)
             ranges(&ack[i], r[i]);
             after[i] = 1;
         }
-        answered = false;
-        outbox_welcome(outbox, ack, on_welcome, NULL);
-        while (!answered)
-            turn();
+        do {
+            answered = false;
+            outbox_welcome(outbox, ack, on_welcome, NULL);
+            while (!answered)
+                turn();
+        } while (!welcomed && word[0] == 'i');
     } else if (strcmp(word, "fetch") == 0) {
         fetch(lane);
     } else if (strcmp(word, "drain") == 0) {

@@ -1,5 +1,10 @@
 """Power cuts: the outbox on an ext4 of its own in a loop device, whose file system is shut down without flushing (xfs_io -x -c 'shutdown'): what was not
 fsynced is gone, as when the ignition takes the power. Then it is mounted again, its journal replayed, and the outbox opened. The ledger lies elsewhere.
+
+Half of the cuts stop the program first, as a power cut does. In the other half it goes on, on a file system that refuses everything, and must not tell anything as
+stored that is only in the page cache. There ext4 itself has to be corrected: an fdatasync under way while its journal is aborted says 0 though the new length or
+blocks of the file are not on the disk (tests/crash/lying_fsync.c shows it without the outbox: 11 of 200 cuts on Linux 6.18; the next fdatasync says EIO). A shutdown by
+ioctl has this window, a power cut has not, for nobody hears that 0. So disk_truth.so asks each one twice there.
 """
 import os
 import random
@@ -10,10 +15,11 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import Place, finish, need, skip  # noqa: E402
+from harness import BIN, Place, finish, need, skip  # noqa: E402
 from ledger import Feeder, Ledger, settle_up  # noqa: E402
 
 CUTS = int(os.environ.get('CUTS', 10000 if os.environ.get('SCHOOLWARD_NIGHTLY') == '1' else 300))
+TRUTH = os.path.join(BIN, 'disk_truth.so')
 LANES = 2  # file systems side by side
 
 
@@ -56,10 +62,12 @@ class Disk:
         raise AssertionError('cannot be unmounted')
 
 
-def blackout(disk, child):
-    """Power takes program and disk at one moment: the program may not go on speaking of an fsync that ran into the shutdown, so it is stopped first."""
-    child.send_signal(signal.SIGSTOP)
+def blackout(disk, child, linger_s):
+    """Power takes program and disk at one moment; or, with linger_s, the program goes on without a disk for so long."""
+    if linger_s == 0:
+        child.send_signal(signal.SIGSTOP)
     disk.cut()
+    time.sleep(linger_s)
     child.kill()
 
 
@@ -68,9 +76,12 @@ def bus(seed, cuts, place, results):
     disk = Disk(place, seed, 24 if seed % 2 else 64)
     path = os.path.join(disk.at, 'outbox.db')
     try:
-        for _ in range(cuts):
-            f = Feeder(ledger, path, group_ms=r.choice([5, 20, 100]), max_bytes=1 << 30 if seed % 2 == 0 else 300 << 10, env={'FEEDER_QUIET': '1'})
-            timer = threading.Timer(r.uniform(0, 0.25), blackout, (disk, f.child))
+        for cut in range(cuts):
+            goes_on = cut % 2 == 1 and os.path.exists(TRUTH)
+            env = {'FEEDER_QUIET': '1', **({'LD_PRELOAD': TRUTH, 'TRUTH_ASK': '1'} if goes_on else {})}
+            f = Feeder(ledger, path, group_ms=r.choice([5, 20, 100]), max_bytes=1 << 30 if seed % 2 == 0 else 300 << 10, env=env)
+            # beyond 1 s the outbox has tried again by itself; a fetch makes it try at once
+            timer = threading.Timer(r.uniform(0, 0.25), blackout, (disk, f.child, r.choice([0.02, 0.05, 0.05, 0.1, 1.2]) if goes_on else 0))
             timer.start()
             if f.read(('open', 'refused')) is not None:
                 connected = r.random() < 0.5
@@ -84,6 +95,8 @@ def bus(seed, cuts, place, results):
                         break
             timer.join()
             f.kill()
+            if goes_on:  # the disk went before the program had its lock file
+                ledger.malformed = [m for m in ledger.malformed if not m.startswith('refused') or 'Input/output error' not in m]
             disk.unmount()
             error = disk.mount()
             assert not error, error
