@@ -175,7 +175,7 @@ describe('the officer', () => {
       return null
     }, server.officer)
     /* The demo's camera takes its first picture some 75 s after the start, in the time of a finding or not. */
-    const id = await until('a finding has a picture', seek, server.real ? 60_000 : 5_000).catch(() => null)
+    const id = await until('a finding has a picture', seek, server.real ? 100_000 : 5_000).catch(() => null)
     if (!id && server.real) return t.skip('no finding of this demo has a picture')
     await page.goto(`${server.url}/officer/?finding=${id}`)
     const thumb = page.locator('button.thumb img').first()
