@@ -1,6 +1,7 @@
 /*
- * gpsd - positions, the state of the sky and of the aerial from gpsd by libgps. One fix per receiver time: gpsd reports a second several times while
- * its sentences come in, the most complete report of each is passed on. Reports without a fix are events as well, at most one per second. Says nothing of silence: device.c does.
+ * gpsd - positions, the state of the sky and of the aerial from gpsd. libgps makes the connection, the reports are read by gpsd_line.h, which says why. One
+ * fix per receiver time: gpsd reports a second several times while its sentences come in, the most complete report of each is passed on. Reports
+ * without a fix are events as well, at most one per second. Says nothing of silence: device.c does.
  */
 #include <errno.h>
 #include <gps.h>
@@ -14,7 +15,7 @@
 #include "../port.h"
 #include "../tap.h"
 #include "fixpick.h"
-#include "sky_line.h"
+#include "gpsd_line.h"
 #include "skywatch.h"
 
 #define HOST_MAX   63
@@ -77,17 +78,16 @@ static int32_t scaled(double v, double by, double min, double max)
     return (int32_t)lround(v * by);
 }
 
-static struct event_fix fix_of(const struct gpsd *s, int64_t mono_ms)
+static struct event_fix fix_of(const struct gpsd *s, const struct gpsd_tpv *f, int64_t mono_ms)
 {
-    const struct gps_fix_t *f = &s->g.fix;
     struct event_fix e = {
-        .lat_e7 = scaled(f->latitude, 1e7, -9e8, 9e8),
-        .lon_e7 = scaled(f->longitude, 1e7, -1.8e9, 1.8e9),
-        .speed_mmps = scaled(f->speed, 1000, 0, 1e6),
-        .track_cdeg = scaled(f->track, 100, 0, 36000),
-        .alt_dm = scaled(f->altMSL, 10, -1e4, 1e6),
+        .lat_e7 = scaled(f->lat_deg, 1e7, -9e8, 9e8),
+        .lon_e7 = scaled(f->lon_deg, 1e7, -1.8e9, 1.8e9),
+        .speed_mmps = scaled(f->speed_mps, 1000, 0, 1e6),
+        .track_cdeg = scaled(f->track_deg, 100, 0, 36000),
+        .alt_dm = scaled(f->alt_m, 10, -1e4, 1e6),
         .hdop_d = EVENT_UNKNOWN,
-        .mode = (uint8_t)(f->mode >= MODE_NOT_SEEN && f->mode <= MODE_3D ? f->mode : MODE_NOT_SEEN),
+        .mode = (uint8_t)f->mode,
     };
     if (e.track_cdeg == 36000)
         e.track_cdeg = 0;
@@ -117,9 +117,9 @@ static bool device_is(const struct gpsd *s, const char *device, size_t n)
 static bool see_sky(struct gpsd *s, const char *line, size_t len)
 {
     const struct skywatch_setup o = {.window_ms = s->opt->drop_ms, .drop_db = s->opt->drop_db, .drop_pct = s->opt->drop_pct};
-    struct sky_line sky;
+    struct gpsd_sky sky;
     int db = 0;
-    if (!sky_line_read(line, len, &sky)) {
+    if (!gpsd_line_sky(line, len, &sky)) {
         driver_count(s->ctx, "bad_lines", 1);
         return false;
     }
@@ -145,13 +145,10 @@ static void note_week(struct gpsd *s, int64_t given_ms, int64_t used_ms)
     tell(s, EVENT_GNSS_WEEK, periods == 0, periods == 0 ? EVENT_UNKNOWN : periods);
 }
 
-static void take_report(struct gpsd *s)
+static void take_report(struct gpsd *s, const struct gpsd_tpv *tpv)
 {
     int64_t mono_ms = driver_mono_ms(s->ctx);
-    const timespec_t *t = &s->g.fix.time;
-    struct fixpick_report r = {.fix = fix_of(s, mono_ms)};
-    if ((s->g.set & TIME_SET) != 0 && t->tv_sec > 0)
-        r.time_ms = (int64_t)t->tv_sec * 1000 + (t->tv_nsec + 500000) / 1000000;
+    struct fixpick_report r = {.time_ms = tpv->time_ms, .fix = fix_of(s, tpv, mono_ms)};
     int64_t wall_ms = driver_clock_ms(s->ctx);
     if (r.time_ms != 0 && r.fix.mode >= EVENT_FIX_2D)
         note_week(s, r.time_ms, fixpick_time(r.time_ms, wall_ms, s->setup.repair));
@@ -161,8 +158,7 @@ static void take_report(struct gpsd *s)
 }
 
 /*
- * gpsd cuts off objects that are longer than its buffer, and libgps takes what it understood of them for a report: half a longitude is a wrong one.
- * A whole object closes every brace it opens.
+ * gpsd cuts off objects that are longer than its buffer. A whole object closes every brace it opens.
  */
 static bool is_whole(const char *line)
 {
@@ -208,58 +204,38 @@ static bool is_of_others(const char *line)
     return false;
 }
 
-static const char *past_text(const char *c)
+/* One report, and what gpsd put behind it on the same line. */
+static bool take_positions(struct gpsd *s, const char *line, const char *end)
 {
-    if (*c++ != '"')
-        return NULL;
-    for (; *c != '"'; c++)
-        if (*c == '\0' || (*c == '\\' && *++c == '\0'))
-            return NULL;
-    return c + 1;
+    bool understood = false;
+    struct gpsd_tpv tpv;
+    while (gpsd_line_is_tpv(line) && gpsd_line_tpv(line, (size_t)(end - line), &tpv, &line))
+        if (device_is(s, tpv.device, tpv.device_n)) {
+            take_report(s, &tpv);
+            understood = true;
+        }
+    if (line != end)
+        driver_count(s->ctx, "bad_lines", 1);
+    return understood;
 }
 
-/* One TPV or several: objects of names with texts, numbers and words, nothing else on the line. On others libgps 3.22 may run for ever. */
-static bool is_tpv(const char *c)
-{
-    static const char head[] = "{\"class\":\"TPV\"";
-    if (strncmp(c, head, sizeof head - 1) != 0)
-        return false;
-    do {
-        if ((c = past_text(c + 1)) == NULL || *c++ != ':')
-            return false;
-        size_t n = strspn(c, "+-.0123456789abcdefghijklmnopqrstuvwxyzE");
-        if (n > 0)
-            c += n;
-        else if ((c = past_text(c)) == NULL)
-            return false;
-    } while (*c == ',');
-    return *c == '}' && (c[1] == '\0' || is_tpv(c + 1));
-}
-
-/* One line, ended by NUL. libgps takes it apart, but for the sky: sky_line.h says why. */
-static bool take_line(struct gpsd *s, char *line, size_t n)
+/* One line, ended by NUL. */
+static bool take_line(struct gpsd *s, const char *line, size_t n)
 {
     tap_put(s->tap_line, TAP_TEXT, 0, 0, line, n);
-    if (sky_line_is(line) && is_printable(line, n))
-        return see_sky(s, line, n);
     if (line[0] == '$') {
         int antenna = skywatch_antenna(line);
         if (antenna != 0)
             tell(s, EVENT_GNSS_ANTENNA, antenna < 0, EVENT_UNKNOWN);
         return false;
     }
-    bool whole = is_printable(line, n) && is_whole(line);
-    if (whole && is_of_others(line))
-        return false;
-    s->g.set = 0;
-    if (!whole || !is_tpv(line) || gps_unpack(line, &s->g) != 0) {
+    if (is_printable(line, n) && gpsd_line_is_sky(line))
+        return see_sky(s, line, n);
+    if (is_printable(line, n) && gpsd_line_is_tpv(line))
+        return take_positions(s, line, line + n);
+    if (!is_printable(line, n) || !is_whole(line) || !is_of_others(line))
         driver_count(s->ctx, "bad_lines", 1);
-        return false;
-    }
-    if ((s->g.set & MODE_SET) == 0 || !device_is(s, s->g.dev.path, strnlen(s->g.dev.path, sizeof s->g.dev.path)))
-        return false;
-    take_report(s);
-    return true;
+    return false;
 }
 
 /* The whole lines of what has come; the rest waits for its end. */
