@@ -17,7 +17,8 @@ from ledger import FEEDER, Ledger, settle_up  # noqa: E402
 
 NIGHTLY = os.environ.get('SCHOOLWARD_NIGHTLY') == '1'
 CALLS = ('openat', 'pwrite64', 'write', 'fdatasync', 'fsync', 'ftruncate', 'rename', 'unlink', 'fallocate')
-FAULTS = {'kill': 'signal=SIGKILL', 'eio': 'error=EIO', 'enospc': 'error=ENOSPC', 'short': 'retval=7'}
+FAULTS = {'kill': 'signal=SIGKILL', 'eio': 'error=EIO', 'enospc': 'error=ENOSPC'}  # 'short': crash/preload/short_write.c
+SHORT = os.path.join(os.path.dirname(FEEDER), 'short_write.so')
 HARD_S = 3  # seconds a run may take before it counts as hanging: normal runs take 0.2
 
 
@@ -136,8 +137,11 @@ def worker(queue, place, number, results):
         shutil.rmtree(folder, ignore_errors=True)
         ledger, path = prepare(kind, folder)
         what = '%s %s:%d%s %s' % (name, call, when, more, fault)
-        code = play(ledger, path, steps, limit,
-                    ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=' + call, '-e', 'inject=%s:%s:when=%d%s' % (call, FAULTS[fault], when, more)])
+        if fault == 'short':
+            how = ['env', 'LD_PRELOAD=' + SHORT, 'SHORT_AT=%d' % when]
+        else:
+            how = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=' + call, '-e', 'inject=%s:%s:when=%d%s' % (call, FAULTS[fault], when, more)]
+        code = play(ledger, path, steps, limit, how)
         try:
             ended = settle_up(ledger, path)
         except AssertionError as e:
