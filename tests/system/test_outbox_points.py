@@ -27,7 +27,7 @@ def store(l):
 
 
 def ack(l):
-    return [l.put(0, 6), l.put(1, 2), 'wait 1 2', l.welcome(), 'fetch 1', 'fetch 0', 'ack 1 1', 'ack 0 4', l.put(0, 4), l.put(1, 1), 'wait 1 3', 'offline',
+    return [l.put(0, 6), l.put(1, 2), 'wait 1 2', 'insist' + l.welcome()[len('welcome'):], 'fetch 1', 'fetch 0', 'ack 1 1', 'ack 0 4', l.put(0, 4), l.put(1, 1), 'wait 1 3', 'offline',
             l.put(1, 1), 'wait 1 4']
 
 
