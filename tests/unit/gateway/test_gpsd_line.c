@@ -41,8 +41,8 @@ static void same_as_libgps(void **state)
 static void tpv_as_libgps(void **state)
 {
     static const char *const lines[] = {
-        "{\"class\":\"TPV\",\"device\":\"/dev/gps0\",\"mode\":3,\"time\":\"2026-11-22T23:30:01.250Z\",\"ept\":0.005,\"lat\":31.230412345,\"lon\":-121.473712345,"
-        "\"altHAE\":20.1,\"altMSL\":4.5,\"alt\":4.5,\"epx\":3.1,\"track\":359.99,\"magtrack\":1.5,\"speed\":9.512,\"climb\":-0.1,\"eps\":1.2,\"geoidSep\":-30.0}",
+        ("{\"class\":\"TPV\",\"device\":\"/dev/gps0\",\"mode\":3,\"time\":\"2026-11-22T23:30:01.250Z\",\"ept\":0.005,\"lat\":31.230412345,\"lon\":-121.473712345,"
+        "\"altHAE\":20.1,\"altMSL\":4.5,\"alt\":4.5,\"epx\":3.1,\"track\":359.99,\"magtrack\":1.5,\"speed\":9.512,\"climb\":-0.1,\"eps\":1.2,\"geoidSep\":-30.0}"),
         "{\"class\":\"TPV\",\"device\":\"/dev/gps0\",\"mode\":2,\"time\":\"2024-02-29T00:00:00.000Z\",\"lat\":-0.000000100,\"lon\":0.5}",
         "{\"class\":\"TPV\",\"device\":\"/dev/gps0\",\"mode\":1}",
         "{\"class\":\"TPV\",\"device\":\"/dev/gps0\",\"mode\":3,\"time\":\"2016-12-31T23:59:60.000Z\",\"lat\":1,\"lon\":2}",
